@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The blob store proper: cuts streams into blocks, stores each distinct one once in a block_store
+ * and how they join in a manifest_repo.
+ */
+#ifndef GRAVITON_BACKEND_CAS_H
+#define GRAVITON_BACKEND_CAS_H
+
+#include <graviton/port/blob_store.h>
+#include <graviton/port/block_store.h>
+#include <graviton/port/manifest_repo.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+/* Bytes all streams of a store may hold together, unless told otherwise. */
+#define GRV_CAS_BUDGET_DEFAULT ((size_t)256 << 20)
+/* The smallest budget: one put and one get of the largest blocks. */
+#define GRV_CAS_BUDGET_MIN ((size_t)128 << 20)
+
+/* Configuration. The ports are borrowed: they must outlive the blob store. */
+typedef struct grv_cas_config {
+    grv_block_store *blocks;
+    grv_manifest_repo *manifests;
+    grv_hash hash; /* of blocks and blobs */
+    grv_chunker_spec chunker;
+    unsigned threads;    /* workers; 0: one a core */
+    size_t budget_bytes; /* 0: GRV_CAS_BUDGET_DEFAULT */
+    bool ordered_blocks; /* blocks and manifests lie in one key-value store: a put's blocks need
+                            only be ordered before its manifest */
+} grv_cas_config;
+
+/* Makes a blob store with its own worker pool. Free with grv_blob_store_free. */
+grv_status grv_blob_store_cas_new(const grv_cas_config *config, grv_blob_store **ret_store,
+                                  grv_error *error);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+
+#endif

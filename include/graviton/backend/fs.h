@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Block store on files: one file a block, `<root>/<prefix>/<algo>/<hex>-<size>`, raw bytes: the
+ * layout of the Scala system, so that its stores can be read. Several processes may use one.
+ */
+#ifndef GRAVITON_BACKEND_FS_H
+#define GRAVITON_BACKEND_FS_H
+
+#include <graviton/port/block_store.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+/* Where blocks go under the root, unless told otherwise. */
+#define GRV_FS_PREFIX_DEFAULT "cas/blocks"
+/* The superblock's file, in the root. */
+#define GRV_FS_SUPERBLOCK "graviton.json"
+
+/* Configuration; strings are borrowed for the call. */
+typedef struct grv_fs_config {
+    const char *root;   /* directory */
+    const char *prefix; /* NULL: GRV_FS_PREFIX_DEFAULT. Relative, no ".." */
+    bool create;        /* make the directories where they are missing; else GRV_NOT_FOUND */
+} grv_fs_config;
+
+/* Opens a block store on files, verified. Free with grv_block_store_free. GRV_NOT_FOUND where
+ * there is no such directory and `create` is false; errno's statuses otherwise. */
+grv_status grv_block_store_fs_new(const grv_fs_config *config, grv_block_store **ret_store,
+                                  grv_error *error);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+
+#endif

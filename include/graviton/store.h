@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A whole store by name: opens both halves, checks that they belong together, and gives the blob
+ * store over them. This is where most programs begin.
+ */
+#ifndef GRAVITON_STORE_H
+#define GRAVITON_STORE_H
+
+#include <graviton/port/blob_store.h>
+#include <graviton/port/block_store.h>
+#include <graviton/port/manifest_repo.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+typedef struct grv_store grv_store;
+
+/* Size of a store id in bytes; it prints as 32 hex digits. */
+#define GRV_STORE_ID_SIZE 16
+
+/*
+ * Which store, and how. Zero-initialise, then set; strings are borrowed for the call. Either
+ * `directory` (files and RocksDB under it, or "memory:") or both `blocks` and `meta`.
+ *   blocks: fs:DIR | kv: | memory:      meta: rocks:DIR | memory:
+ * "fs:DIR?prefix=P" sets the block prefix.
+ */
+typedef struct grv_store_config {
+    const char *directory;
+    const char *blocks;
+    const char *meta;
+    bool create;                     /* make the store where neither half exists */
+    grv_hash hash;                   /* GRV_HASH_NONE: what the store has, blake3 for a new one */
+    const grv_chunker_spec *chunker; /* NULL: what the store has, the default for a new one */
+    unsigned threads;                /* 0: one a core */
+    size_t budget_bytes;             /* 0: GRV_CAS_BUDGET_DEFAULT */
+} grv_store_config;
+
+/* What a store is. */
+typedef struct grv_store_info {
+    uint8_t id[GRV_STORE_ID_SIZE];
+    uint32_t format_version;
+    grv_hash hash;
+    grv_chunker_spec chunker;
+    uint64_t created_ns; /* nanoseconds since 1970, UTC */
+} grv_store_info;
+
+/*
+ * Figures of a whole store, counted. Ratios people want: logical/unique (dedup), unique/stored
+ * (compression).
+ */
+typedef struct grv_store_stats {
+    uint64_t blobs;
+    uint64_t logical_bytes;       /* sum of the blobs' sizes */
+    uint64_t references;          /* block references in all manifests */
+    uint64_t blocks;              /* distinct blocks in the block store */
+    uint64_t unique_bytes;        /* sum of their raw sizes */
+    uint64_t stored_bytes;        /* what they take */
+    uint64_t unreferenced_blocks; /* blocks no manifest names: garbage */
+    uint64_t unreferenced_bytes;  /* raw */
+    uint64_t missing_blocks;      /* blocks a manifest names that are not there: damage */
+} grv_store_stats;
+
+/*
+ * Opens a store. Nothing is written unless both halves are absent and `create` is set. Errors, each
+ * with its own message: GRV_NOT_FOUND (no store there, and `create` not set), GRV_CONFLICT (the
+ * halves have different ids, one half is missing, or `hash` or `chunker` is not the store's),
+ * GRV_UNAVAILABLE (another process has it), GRV_UNSUPPORTED (newer format, unknown scheme),
+ * GRV_INVALID_ARGUMENT (malformed configuration). Free with grv_store_close.
+ */
+grv_status grv_store_open(const grv_call *call, const grv_store_config *config,
+                          grv_store **ret_store, grv_error *error);
+
+/* The store's ports; they live as long as the store. */
+grv_blob_store *grv_store_blobs(grv_store *store);
+grv_block_store *grv_store_blocks(grv_store *store);
+grv_manifest_repo *grv_store_manifests(grv_store *store);
+
+/* What the store is; lives as long as the store. */
+const grv_store_info *grv_store_get_info(const grv_store *store);
+
+/* Counts the whole store: reads all manifests and the block index, in bounded memory. */
+grv_status grv_store_count(const grv_call *call, grv_store *store, grv_store_stats *ret_stats,
+                           grv_error *error);
+
+/* Closes. Everything opened through it has been freed. NULL is allowed. */
+void grv_store_close(grv_store *store);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+
+#endif
