@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The cas blob store: constructor, memory of tiles, and the slots that the manifest repository
+ * answers alone. Putting is in ingest.c, getting in read.c.
+ */
+#include "store/cas.h"
+
+#include <stdlib.h>
+
+/* ---- Slots that pass through ---- */
+
+static grv_manifest_repo *manifests_of(grv_blob_store *store)
+{
+    return ((grv_cas *)(void *)store)->config.manifests;
+}
+
+static grv_status cas_stat(const grv_call *call, grv_blob_store *store, const grv_blob_key *key,
+                           grv_blob_info *ret_info, grv_error *error)
+{
+    return grv_manifest_repo_stat(call, manifests_of(store), key, ret_info, error);
+}
+
+static grv_status cas_attributes_get(const grv_call *call, grv_blob_store *store,
+                                     const grv_blob_key *key, grv_attributes *attributes,
+                                     grv_error *error)
+{
+    return grv_manifest_repo_attributes_get(call, manifests_of(store), key, attributes, error);
+}
+
+static grv_status cas_attributes_set(const grv_call *call, grv_blob_store *store,
+                                     const grv_blob_key *key, const grv_attributes *attributes,
+                                     grv_error *error)
+{
+    return grv_manifest_repo_attributes_set(call, manifests_of(store), key, attributes, error);
+}
+
+static grv_status cas_remove(const grv_call *call, grv_blob_store *store, const grv_blob_key *key,
+                             grv_error *error)
+{
+    return grv_manifest_repo_remove(call, manifests_of(store), key, error);
+}
+
+static grv_status cas_open_list(const grv_call *call, grv_blob_store *store,
+                                const grv_blob_list *list, grv_blob_cursor **ret_cursor,
+                                grv_error *error)
+{
+    return grv_manifest_repo_open_list(call, manifests_of(store), list, ret_cursor, error);
+}
+
+static grv_status cas_open_refs(const grv_call *call, grv_blob_store *store,
+                                const grv_blob_key *key, uint64_t offset,
+                                grv_ref_cursor **ret_cursor, grv_error *error)
+{
+    return grv_manifest_repo_open_refs(call, manifests_of(store), key, offset, ret_cursor, error);
+}
+
+/* ---- Memory of tiles ---- */
+
+uint8_t *grv_cas_tile_new(grv_cas *cas)
+{
+    uint8_t *memory = NULL;
+    pthread_mutex_lock(&cas->cache_lock);
+    if (cas->spare_count > 0) {
+        memory = cas->spare[--cas->spare_count];
+    }
+    pthread_mutex_unlock(&cas->cache_lock);
+    return memory ? memory : malloc(cas->shape.headroom + cas->shape.fresh);
+}
+
+void grv_cas_tile_free(grv_cas *cas, uint8_t *memory)
+{
+    pthread_mutex_lock(&cas->cache_lock);
+    if (cas->spare_count < cas->shape.tiles) {
+        cas->spare[cas->spare_count++] = memory;
+        memory = NULL;
+    }
+    pthread_mutex_unlock(&cas->cache_lock);
+    free(memory);
+}
+
+/*
+ * Chooses how a put lays its stream out. A tile takes about 1 MiB of new bytes, more where blocks
+ * are larger (or moving their unfinished part would cost more than the scan), less where blocks can
+ * be so small that their keys would outweigh the bytes.
+ */
+static grv_tile_shape shape_of(const grv_chunker_spec *chunker)
+{
+    grv_tile_shape shape = {
+        .headroom = grv_chunker_block_max(chunker),
+        .fresh = GRV_TILE_FRESH,
+    };
+    if (shape.headroom / 4 > shape.fresh) {
+        shape.fresh = shape.headroom / 4;
+    }
+    shape.run_blocks = (shape.headroom + shape.fresh) / grv_chunker_block_min(chunker) + 2;
+    if (shape.run_blocks > GRV_RUN_BLOCKS_MAX) {
+        shape.run_blocks = GRV_RUN_BLOCKS_MAX;
+    }
+    size_t tiles = GRV_STREAM_BYTES_MAX / (shape.headroom + shape.fresh);
+    shape.tiles = tiles > GRV_TILES_MAX ? GRV_TILES_MAX : (unsigned)tiles;
+    return shape;
+}
+
+/* ---- Constructor ---- */
+
+static void cas_free(grv_blob_store *store)
+{
+    grv_cas *cas = (grv_cas *)(void *)store;
+    grv_pool_free(cas->pool);
+    while (cas->spare_count > 0) {
+        free(cas->spare[--cas->spare_count]);
+    }
+    grv_budget_done(&cas->budget);
+    pthread_mutex_destroy(&cas->cache_lock);
+    free(cas);
+}
+
+static const grv_blob_store_ops cas_ops = {
+    .name = "cas",
+    .open_put = grv_cas_open_put,
+    .open_get = grv_cas_open_get,
+    .stat = cas_stat,
+    .attributes_get = cas_attributes_get,
+    .attributes_set = cas_attributes_set,
+    .remove = cas_remove,
+    .open_list = cas_open_list,
+    .open_refs = cas_open_refs,
+    .free = cas_free,
+};
+
+static grv_status config_check(const grv_cas_config *config, grv_error *error)
+{
+    if (!config->blocks || !config->manifests) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "cas",
+                             "a blob store needs a block store and a manifest repository");
+    }
+    if (config->hash != GRV_HASH_BLAKE3 && config->hash != GRV_HASH_SHA256) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "cas", "a blob store needs a hash");
+    }
+    if (config->budget_bytes && config->budget_bytes < GRV_CAS_BUDGET_MIN) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "cas",
+                             "a memory budget of %zu bytes, want at least %zu",
+                             config->budget_bytes, GRV_CAS_BUDGET_MIN);
+    }
+    return grv_chunker_spec_check(&config->chunker, error);
+}
+
+grv_status grv_blob_store_cas_new(const grv_cas_config *config, grv_blob_store **ret_store,
+                                  grv_error *error)
+{
+    grv_status status = config_check(config, error);
+    if (status) {
+        return status;
+    }
+    grv_cas *cas = calloc(1, sizeof *cas);
+    if (!cas) {
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "cas", "no memory for a blob store");
+    }
+    cas->config = *config;
+    cas->shape = shape_of(&config->chunker);
+    grv_budget_init(&cas->budget,
+                    config->budget_bytes ? config->budget_bytes : GRV_CAS_BUDGET_DEFAULT);
+    pthread_mutex_init(&cas->cache_lock, NULL);
+    uint64_t capabilities = GRV_BLOB_CAP_REFS;
+    if (config->manifests->capabilities & GRV_MANIFEST_CAP_NEWEST) {
+        capabilities |= GRV_BLOB_CAP_NEWEST;
+    }
+    status = grv_blob_store_init(&cas->base, &cas_ops, capabilities, error);
+    if (!status) {
+        status = grv_pool_new(config->threads, &cas->pool, error);
+    }
+    if (status) {
+        cas_free(&cas->base);
+        return status;
+    }
+    *ret_store = &cas->base;
+    return GRV_OK;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of the cas blob store, shared by its parts: ingest.c (put), read.c (get) and cas.c
+ * (the rest and the constructor).
+ */
+#ifndef GRV_STORE_CAS_H
+#define GRV_STORE_CAS_H
+
+#include "base/budget.h"
+#include "base/pool.h"
+
+#include <graviton/backend/cas.h>
+#include <pthread.h>
+
+/* New bytes a tile takes, unless the chunker makes it more or less. */
+#define GRV_TILE_FRESH ((size_t)1 << 20)
+/* Tiles one put has in flight at most, and at least. */
+#define GRV_TILES_MAX 8u
+#define GRV_TILES_MIN 2u
+/* Bytes one stream holds at most. */
+#define GRV_STREAM_BYTES_MAX ((size_t)64 << 20)
+/* Blocks that go through the put's steps together at most. */
+#define GRV_RUN_BLOCKS_MAX 4096u
+
+/* How streams are cut up in memory; follows from the chunker alone. */
+typedef struct grv_tile_shape {
+    size_t headroom; /* room for the unfinished block of the tile before */
+    size_t fresh;    /* room for new bytes */
+    unsigned tiles;  /* tiles one put may hold */
+    size_t run_blocks;
+} grv_tile_shape;
+
+/* The store. */
+typedef struct grv_cas {
+    grv_blob_store base;
+    grv_cas_config config;
+    grv_pool *pool;
+    grv_budget budget;
+    grv_tile_shape shape;
+    pthread_mutex_t cache_lock; /* guards the spare tiles below */
+    uint8_t *spare[GRV_TILES_MAX];
+    unsigned spare_count;
+} grv_cas;
+
+/* Memory of one tile, from the spares or new; NULL without memory. Thread-safe. */
+uint8_t *grv_cas_tile_new(grv_cas *cas);
+/* Gives a tile's memory back. */
+void grv_cas_tile_free(grv_cas *cas, uint8_t *memory);
+
+/* Slots open_put and open_get of the blob store; see the port's header. */
+grv_status grv_cas_open_put(const grv_call *call, grv_blob_store *store, const grv_put_plan *plan,
+                            grv_blob_sink **ret_sink, grv_error *error);
+grv_status grv_cas_open_get(const grv_call *call, grv_blob_store *store, const grv_blob_key *key,
+                            grv_range range, grv_source **ret_source, grv_error *error);
+
+#endif

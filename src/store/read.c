@@ -1,0 +1,610 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Get: a manifest becomes a stream again.
+ *
+ * The caller's thread walks the block references and makes fetches of them: some consecutive blocks
+ * each, read and verified by the store's pool ahead of the caller. The caller gets views of the
+ * fetches in order. A read of the whole blob also hashes its bytes, in order, as tasks beside the
+ * fetches, and the last fetch is given out only when the blob's digest agrees.
+ *
+ * Invariants: no byte leaves before its block is verified (the block store's verify layer); the
+ * clean end is reached only behind the last byte asked for.
+ */
+#include "base/wait.h"
+#include "store/cas.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* Bytes and blocks one fetch gathers, and fetches one source has at most. */
+#define FETCH_BYTES  ((size_t)1 << 20)
+#define FETCH_BLOCKS 512u
+#define FETCHES      8u
+/* References taken from the manifest at a time. */
+#define READ_REFS 256u
+
+typedef struct reader reader;
+
+/* Some consecutive blocks of the blob, read together. */
+typedef struct reader_fetch {
+    grv_task task;
+    reader *source;
+    grv_block_key *keys; /* FETCH_BLOCKS of each */
+    grv_span *spans;
+    grv_status *statuses;
+    size_t count;
+    uint8_t *buffer;
+    size_t capacity; /* of the buffer, taken from the budget */
+    size_t size;     /* bytes of the blocks together */
+    uint64_t offset; /* of the first block in the blob */
+    bool ready;      /* the task is through; `status` tells how */
+    grv_status status;
+    grv_error error;
+} reader_fetch;
+
+struct reader {
+    grv_source base;
+    grv_cas *cas;
+    grv_blob_key key;
+    grv_range range;
+    grv_cancel cancel;
+    grv_status failed; /* what every further call answers */
+    grv_error error;
+
+    grv_ref_cursor *refs;
+    grv_block_ref *pending; /* references read from the manifest, not yet in a fetch */
+    size_t pending_at;
+    size_t pending_count;
+    bool planned_all; /* every block asked for is in a fetch */
+    bool gathered;    /* fetches[fetch_new] has its blocks and waits for a buffer */
+
+    pthread_mutex_t lock;
+    pthread_cond_t progress;
+    grv_call call; /* what tasks pass on */
+    unsigned running;
+    bool in_line; /* one small fetch: done on the caller's thread */
+    reader_fetch fetches[FETCHES];
+    uint64_t fetch_new;  /* next fetch to begin */
+    uint64_t fetch_out;  /* the fetch being given out */
+    uint64_t fetch_free; /* fetches below are given out and hashed */
+    size_t out_at;       /* bytes of it given out, from its own start */
+    bool out_ready;      /* fetch_out may be given out */
+
+    bool whole; /* the blob's own digest is being checked */
+    grv_task whole_task;
+    bool whole_busy;
+    uint64_t whole_seq; /* next fetch to hash */
+    grv_status whole_status;
+    grv_error whole_error;
+    grv_hasher hasher;
+};
+
+/* ---- Tasks ---- */
+
+static void reader_pump(reader *source);
+
+/* Starts a task with the lock held; in line it runs when the caller gets to it. */
+static void reader_start(reader *source, grv_task *task)
+{
+    source->running++;
+    if (!source->in_line) {
+        grv_pool_submit(source->cas->pool, task);
+        return;
+    }
+    pthread_mutex_unlock(&source->lock);
+    task->run(task);
+    pthread_mutex_lock(&source->lock);
+}
+
+static void reader_end(reader *source)
+{
+    source->running--;
+    reader_pump(source);
+    pthread_cond_broadcast(&source->progress);
+}
+
+static void fetch_run(grv_task *task)
+{
+    reader_fetch *fetch = (reader_fetch *)(void *)task;
+    reader *source = fetch->source;
+    pthread_mutex_lock(&source->lock);
+    grv_call call = source->call;
+    pthread_mutex_unlock(&source->lock);
+    grv_status status =
+        grv_block_store_get(&call, source->cas->config.blocks, fetch->keys, fetch->spans,
+                            fetch->count, fetch->statuses, &fetch->error);
+    pthread_mutex_lock(&source->lock);
+    fetch->status = status;
+    fetch->ready = true;
+    reader_end(source);
+    pthread_mutex_unlock(&source->lock);
+}
+
+static void whole_run(grv_task *task)
+{
+    reader *source = (reader *)(void *)((char *)task - offsetof(reader, whole_task));
+    const reader_fetch *fetch = &source->fetches[source->whole_seq % FETCHES];
+    grv_error error = GRV_ERROR_INIT;
+    grv_status status =
+        grv_hasher_update(&source->hasher, grv_bytes_of(fetch->buffer, fetch->size), &error);
+    pthread_mutex_lock(&source->lock);
+    if (status && !source->whole_status) {
+        source->whole_status = status;
+        source->whole_error = error;
+    }
+    source->whole_busy = false;
+    source->whole_seq++;
+    reader_end(source);
+    pthread_mutex_unlock(&source->lock);
+}
+
+/* Starts hashing the next fetch that is ready. The lock is held. */
+static void reader_pump(reader *source)
+{
+    if (!source->whole || source->whole_busy || source->whole_seq >= source->fetch_new) {
+        return;
+    }
+    const reader_fetch *fetch = &source->fetches[source->whole_seq % FETCHES];
+    if (fetch->ready && !fetch->status) {
+        source->whole_busy = true;
+        reader_start(source, &source->whole_task);
+    }
+}
+
+/* ---- Planning fetches ---- */
+
+/* Makes sure a reference is pending, or that planned_all is set. */
+static grv_status plan_refill(const grv_call *call, reader *source, grv_error *error)
+{
+    if (source->pending_at == source->pending_count) {
+        size_t count = 0;
+        grv_status status =
+            grv_ref_cursor_next(call, source->refs, source->pending, READ_REFS, &count, error);
+        if (status) {
+            return status;
+        }
+        source->pending_at = 0;
+        source->pending_count = count;
+    }
+    source->planned_all = source->pending_count == 0 ||
+                          source->pending[source->pending_at].offset >= source->range.end;
+    return GRV_OK;
+}
+
+/* Gives back the buffers of fetches that are not in use. */
+static void plan_drop_buffers(reader *source)
+{
+    for (uint64_t seq = source->fetch_new; seq < source->fetch_free + FETCHES; seq++) {
+        reader_fetch *fetch = &source->fetches[seq % FETCHES];
+        grv_budget_give(&source->cas->budget, fetch->capacity);
+        free(fetch->buffer);
+        fetch->buffer = NULL;
+        fetch->capacity = 0;
+    }
+}
+
+/* Gives a fetch a buffer for its blocks. False where the budget has nothing left now and the caller
+ * has something to go on with; with nothing, this waits. */
+static grv_status plan_buffer(const grv_call *call, reader *source, reader_fetch *fetch,
+                              bool *ret_got, grv_error *error)
+{
+    grv_budget *budget = &source->cas->budget;
+    *ret_got = fetch->capacity >= fetch->size;
+    if (*ret_got) {
+        return GRV_OK;
+    }
+    grv_budget_give(budget, fetch->capacity);
+    free(fetch->buffer);
+    fetch->buffer = NULL;
+    fetch->capacity = 0;
+    if (source->fetch_new > source->fetch_out) {
+        if (!grv_budget_try(budget, fetch->size)) {
+            return GRV_OK;
+        }
+    } else {
+        plan_drop_buffers(source);
+        grv_status status = grv_budget_take(call, budget, fetch->size, error);
+        if (status) {
+            return status;
+        }
+    }
+    fetch->capacity = fetch->size;
+    fetch->buffer = malloc(fetch->size);
+    if (!fetch->buffer) {
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "cas", "no memory for %zu bytes",
+                             fetch->size);
+    }
+    *ret_got = true;
+    return GRV_OK;
+}
+
+/* Allocates a fetch's arrays at its first use. */
+static grv_status plan_arrays(reader *source, reader_fetch *fetch, grv_error *error)
+{
+    if (fetch->keys) {
+        return GRV_OK;
+    }
+    fetch->source = source;
+    fetch->task.run = fetch_run;
+    fetch->spans = malloc(FETCH_BLOCKS * sizeof *fetch->spans);
+    fetch->statuses = malloc(FETCH_BLOCKS * sizeof *fetch->statuses);
+    fetch->keys = malloc(FETCH_BLOCKS * sizeof *fetch->keys);
+    if (!fetch->spans || !fetch->statuses || !fetch->keys) {
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "cas", "no memory for a read");
+    }
+    return GRV_OK;
+}
+
+/* Takes pending references into `fetch`, as far as they go together. Their buffer places are set
+ * when the buffer is there. */
+static grv_status plan_gather(const grv_call *call, reader *source, reader_fetch *fetch,
+                              grv_error *error)
+{
+    fetch->count = 0;
+    fetch->size = 0;
+    fetch->offset = source->pending[source->pending_at].offset;
+    while (!source->planned_all && fetch->count < FETCH_BLOCKS) {
+        const grv_block_key *key = &source->pending[source->pending_at].key;
+        if (fetch->count > 0 && fetch->size + key->size > FETCH_BYTES) {
+            break;
+        }
+        fetch->keys[fetch->count++] = *key;
+        fetch->size += key->size;
+        source->pending_at++;
+        grv_status status = plan_refill(call, source, error);
+        if (status) {
+            return status;
+        }
+    }
+    source->gathered = true;
+    return GRV_OK;
+}
+
+/* Begins the fetch that was gathered. */
+static void plan_begin(reader *source, reader_fetch *fetch)
+{
+    for (size_t i = 0, at = 0; i < fetch->count; i++) {
+        fetch->spans[i] = (grv_span){fetch->buffer + at, fetch->keys[i].size};
+        at += fetch->keys[i].size;
+    }
+    source->gathered = false;
+    pthread_mutex_lock(&source->lock);
+    fetch->ready = false;
+    source->fetch_new++;
+    source->in_line = source->fetch_new == 1 && source->planned_all;
+    reader_start(source, &fetch->task);
+    pthread_mutex_unlock(&source->lock);
+}
+
+/* Fetches that were given out and hashed may be used again. */
+static void plan_reclaim(reader *source)
+{
+    pthread_mutex_lock(&source->lock);
+    while (source->fetch_free < source->fetch_out &&
+           (!source->whole || source->fetch_free < source->whole_seq)) {
+        source->fetch_free++;
+    }
+    pthread_mutex_unlock(&source->lock);
+}
+
+/* Begins as many fetches as there is room for. */
+static grv_status reader_plan(const grv_call *call, reader *source, grv_error *error)
+{
+    plan_reclaim(source);
+    while ((source->gathered || !source->planned_all) &&
+           source->fetch_new - source->fetch_free < FETCHES) {
+        reader_fetch *fetch = &source->fetches[source->fetch_new % FETCHES];
+        grv_status status = plan_arrays(source, fetch, error);
+        if (status) {
+            return status;
+        }
+        if (!source->gathered) {
+            status = plan_gather(call, source, fetch, error);
+            if (status) {
+                return status;
+            }
+        }
+        bool got = false;
+        status = plan_buffer(call, source, fetch, &got, error);
+        if (status || !got) {
+            return status;
+        }
+        plan_begin(source, fetch);
+    }
+    return GRV_OK;
+}
+
+/* ---- Giving out ---- */
+
+/* Describes a fetch that failed, for the caller: which blob, which block, and whether the blob is
+ * gone or damaged. */
+static grv_status fetch_failure(const grv_call *call, reader *source, const reader_fetch *fetch,
+                                grv_error *error)
+{
+    char blob[GRV_KEY_TEXT_SIZE];
+    grv_blob_key_print(&source->key, blob);
+    if (error) {
+        *error = fetch->error;
+    }
+    if (fetch->status != GRV_NOT_FOUND) {
+        grv_error_prefix(error, "blob %s", blob);
+        return fetch->status;
+    }
+    grv_blob_info info;
+    grv_status status =
+        grv_manifest_repo_stat(call, source->cas->config.manifests, &source->key, &info, error);
+    if (status == GRV_NOT_FOUND) {
+        return grv_error_set(error, GRV_NOT_FOUND, "cas", "blob %s was removed while it was read",
+                             blob);
+    }
+    size_t i = 0;
+    uint64_t offset = fetch->offset;
+    while (i + 1 < fetch->count && fetch->statuses[i] != GRV_NOT_FOUND) {
+        offset += fetch->keys[i++].size;
+    }
+    char block[GRV_KEY_TEXT_SIZE];
+    grv_block_key_print(&fetch->keys[i], block);
+    return grv_error_set(error, GRV_CORRUPT, "cas",
+                         "blob %s: block %s at offset %" PRIu64 " is missing", blob, block, offset);
+}
+
+/* Waits, within the call, until fetch_out is read and (`hashed`) the whole hash is past it. */
+static grv_status reader_wait(const grv_call *call, reader *source, bool hashed, grv_error *error)
+{
+    const reader_fetch *fetch = &source->fetches[source->fetch_out % FETCHES];
+    grv_status status = GRV_OK;
+    pthread_mutex_lock(&source->lock);
+    while (!fetch->ready || (hashed && !fetch->status && source->whole_seq <= source->fetch_out)) {
+        status = grv_call_check(call, "cas", error);
+        if (status) {
+            break;
+        }
+        grv_wait(call, &source->progress, &source->lock);
+    }
+    pthread_mutex_unlock(&source->lock);
+    return status;
+}
+
+/* Compares the digest of all bytes with the blob's name. */
+static grv_status reader_check_whole(reader *source, grv_error *error)
+{
+    if (source->whole_status) {
+        if (error) {
+            *error = source->whole_error;
+        }
+        return source->whole_status;
+    }
+    grv_digest digest;
+    grv_status status = grv_hasher_final(&source->hasher, &digest, error);
+    source->whole = false;
+    if (status) {
+        return status;
+    }
+    if (grv_digest_compare(&digest, &source->key.digest) != 0) {
+        char blob[GRV_KEY_TEXT_SIZE];
+        char hex[2 * GRV_DIGEST_SIZE + 1];
+        grv_blob_key_print(&source->key, blob);
+        grv_digest_hex(&digest, hex);
+        return grv_error_set(error, GRV_CORRUPT, "cas",
+                             "blob %s: its blocks are sound, but together their digest is %s: "
+                             "the manifest is wrong",
+                             blob, hex);
+    }
+    return GRV_OK;
+}
+
+/* Plans until there is a fetch to give out; *ret_end tells that none is left. Where all are given
+ * out but still being hashed, it waits for one. */
+static grv_status reader_await_fetch(const grv_call *call, reader *source, bool *ret_end,
+                                     grv_error *error)
+{
+    for (;;) {
+        grv_status status = reader_plan(call, source, error);
+        if (status || source->fetch_out < source->fetch_new) {
+            return status;
+        }
+        if (source->planned_all && !source->gathered) {
+            *ret_end = true;
+            return GRV_OK;
+        }
+        assert(source->whole);
+        pthread_mutex_lock(&source->lock);
+        while (!status && source->whole_seq <= source->fetch_free) {
+            grv_wait(call, &source->progress, &source->lock);
+            status = grv_call_check(call, "cas", error);
+        }
+        pthread_mutex_unlock(&source->lock);
+        if (status) {
+            return status;
+        }
+    }
+}
+
+/* Makes fetch_out ready to be given out; *ret_end tells that nothing is left. */
+static grv_status reader_advance(const grv_call *call, reader *source, bool *ret_end,
+                                 grv_error *error)
+{
+    grv_status status = reader_await_fetch(call, source, ret_end, error);
+    if (status) {
+        return status;
+    }
+    if (*ret_end) {
+        return source->whole ? reader_check_whole(source, error) : GRV_OK;
+    }
+    reader_fetch *fetch = &source->fetches[source->fetch_out % FETCHES];
+    bool last =
+        source->planned_all && !source->gathered && source->fetch_out + 1 == source->fetch_new;
+    status = reader_wait(call, source, source->whole && last, error);
+    if (status) {
+        return status;
+    }
+    if (fetch->status) {
+        return fetch_failure(call, source, fetch, error);
+    }
+    if (source->whole && last) {
+        status = reader_check_whole(source, error);
+        if (status) {
+            return status;
+        }
+    }
+    source->out_at = 0;
+    if (source->range.first > fetch->offset) {
+        source->out_at = (size_t)(source->range.first - fetch->offset);
+    }
+    source->out_ready = true;
+    return GRV_OK;
+}
+
+/* What of fetch_out is still to be given out. */
+static grv_bytes reader_rest(const reader *source)
+{
+    const reader_fetch *fetch = &source->fetches[source->fetch_out % FETCHES];
+    size_t end = fetch->size;
+    if (source->range.end - fetch->offset < end) {
+        end = (size_t)(source->range.end - fetch->offset);
+    }
+    return grv_bytes_of(fetch->buffer + source->out_at, end - source->out_at);
+}
+
+static grv_status reader_step(const grv_call *call, reader *source, size_t max, grv_bytes *ret_view,
+                              grv_error *error)
+{
+    grv_status status = grv_call_check(call, "cas", error);
+    if (status) {
+        return status;
+    }
+    pthread_mutex_lock(&source->lock);
+    source->call = call ? *call : (grv_call){0};
+    source->call.cancel = &source->cancel;
+    pthread_mutex_unlock(&source->lock);
+    for (;;) {
+        if (source->out_ready) {
+            grv_bytes rest = reader_rest(source);
+            if (rest.size > 0) {
+                rest.size = rest.size < max ? rest.size : max;
+                source->out_at += rest.size;
+                *ret_view = rest;
+                return GRV_OK;
+            }
+            source->fetch_out++;
+            source->out_ready = false;
+        }
+        bool end = false;
+        status = reader_advance(call, source, &end, error);
+        if (status || end) {
+            *ret_view = (grv_bytes){0};
+            return status;
+        }
+    }
+}
+
+static grv_status reader_next(const grv_call *call, grv_source *base, size_t max,
+                              grv_bytes *ret_view, grv_error *error)
+{
+    reader *source = (reader *)(void *)base;
+    if (!source->failed) {
+        source->failed = reader_step(call, source, max, ret_view, &source->error);
+    }
+    if (source->failed && error) {
+        *error = source->error;
+    }
+    return source->failed;
+}
+
+static void reader_free(grv_source *base)
+{
+    reader *source = (reader *)(void *)base;
+    grv_cancel_raise(&source->cancel);
+    pthread_mutex_lock(&source->lock);
+    source->whole = false;
+    while (source->running > 0) {
+        pthread_cond_wait(&source->progress, &source->lock);
+    }
+    pthread_mutex_unlock(&source->lock);
+    for (unsigned i = 0; i < FETCHES; i++) {
+        reader_fetch *fetch = &source->fetches[i];
+        grv_budget_give(&source->cas->budget, fetch->capacity);
+        free(fetch->buffer);
+        free(fetch->keys);
+        free(fetch->spans);
+        free(fetch->statuses);
+    }
+    grv_ref_cursor_free(source->refs);
+    free(source->pending);
+    grv_hasher_done(&source->hasher);
+    pthread_cond_destroy(&source->progress);
+    pthread_mutex_destroy(&source->lock);
+    free(source);
+}
+
+static const grv_source_ops reader_ops = {
+    .name = "cas",
+    .next = reader_next,
+    .free = reader_free,
+};
+
+/* ---- Opening ---- */
+
+/*
+ * Decides whether the blob's own digest has to be checked beside its blocks': on a full read,
+ * unless its only block is the blob under the same name. The references' first lot is pending.
+ */
+static grv_status open_whole(reader *source, grv_error *error)
+{
+    if (source->range.first > 0 || source->range.end < source->key.size) {
+        return GRV_OK;
+    }
+    if (source->pending_count == 1 && source->pending[0].key.size == source->key.size &&
+        grv_digest_compare(&source->pending[0].key.digest, &source->key.digest) == 0) {
+        return GRV_OK;
+    }
+    source->whole = true;
+    return grv_hasher_init(&source->hasher, source->key.digest.hash, error);
+}
+
+static grv_status open_parts(const grv_call *call, reader *source, grv_error *error)
+{
+    source->pending = malloc(READ_REFS * sizeof *source->pending);
+    if (!source->pending) {
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "cas", "no memory for a read");
+    }
+    grv_status status =
+        grv_manifest_repo_open_refs(call, source->cas->config.manifests, &source->key,
+                                    source->range.first, &source->refs, error);
+    if (status) {
+        return status;
+    }
+    status = plan_refill(call, source, error);
+    if (status) {
+        return status;
+    }
+    return open_whole(source, error);
+}
+
+grv_status grv_cas_open_get(const grv_call *call, grv_blob_store *store, const grv_blob_key *key,
+                            grv_range range, grv_source **ret_source, grv_error *error)
+{
+    grv_status status = grv_call_check(call, "cas", error);
+    if (status) {
+        return status;
+    }
+    reader *source = calloc(1, sizeof *source);
+    if (!source) {
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "cas", "no memory for a read");
+    }
+    source->base.ops = &reader_ops;
+    source->cas = (grv_cas *)(void *)store;
+    source->key = *key;
+    source->range = range;
+    source->whole_task.run = whole_run;
+    pthread_mutex_init(&source->lock, NULL);
+    grv_wait_init(&source->progress);
+    status = open_parts(call, source, error);
+    if (status) {
+        reader_free(&source->base);
+        return status;
+    }
+    *ret_source = &source->base;
+    return GRV_OK;
+}
