@@ -39,9 +39,8 @@ grv_status grv_kv_get(const grv_call *call, grv_kv *kv, unsigned ns, grv_bytes k
     return kv->ops->get(call, kv, ns, key, ret_value, error);
 }
 
-grv_status grv_kv_multi_get(const grv_call *call, grv_kv *kv, unsigned ns, const grv_bytes keys[],
-                            size_t count, grv_value ret_values[], grv_status ret_statuses[],
-                            grv_error *error)
+static grv_status check_keys(const grv_kv *kv, unsigned ns, const grv_bytes keys[], size_t count,
+                             grv_error *error)
 {
     if (count > GRV_KV_BATCH_MAX) {
         return grv_error_set(error, GRV_INVALID_ARGUMENT, "kv", "%zu keys in one call, at most %u",
@@ -53,10 +52,28 @@ grv_status grv_kv_multi_get(const grv_call *call, grv_kv *kv, unsigned ns, const
             return status;
         }
     }
-    if (count == 0) {
-        return GRV_OK;
+    return GRV_OK;
+}
+
+grv_status grv_kv_multi_get(const grv_call *call, grv_kv *kv, unsigned ns, const grv_bytes keys[],
+                            size_t count, grv_value ret_values[], grv_status ret_statuses[],
+                            grv_error *error)
+{
+    grv_status status = check_keys(kv, ns, keys, count, error);
+    if (status || count == 0) {
+        return status;
     }
     return kv->ops->multi_get(call, kv, ns, keys, count, ret_values, ret_statuses, error);
+}
+
+grv_status grv_kv_missing(const grv_call *call, grv_kv *kv, unsigned ns, const grv_bytes keys[],
+                          size_t count, bool ret_missing[], grv_error *error)
+{
+    grv_status status = check_keys(kv, ns, keys, count, error);
+    if (status || count == 0) {
+        return status;
+    }
+    return kv->ops->missing(call, kv, ns, keys, count, ret_missing, error);
 }
 
 static grv_status check_op(const grv_kv *kv, const grv_kv_op *op, bool guarded, grv_error *error)

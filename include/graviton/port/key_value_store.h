@@ -106,6 +106,10 @@ typedef struct grv_kv_ops {
     grv_status (*multi_get)(const grv_call *call, grv_kv *kv, unsigned ns, const grv_bytes keys[],
                             size_t count, grv_value ret_values[], grv_status ret_statuses[],
                             grv_error *error);
+    /* For each key whether it is absent; a failure fails the call. No value is read where the
+     * backend can tell without. Not a snapshot over the keys. */
+    grv_status (*missing)(const grv_call *call, grv_kv *kv, unsigned ns, const grv_bytes keys[],
+                          size_t count, bool ret_missing[], grv_error *error);
     /*
      * Applies a batch atomically. GRV_CONFLICT where a guard does not hold: nothing is changed.
      * GRV_OUT_OF_SPACE, GRV_UNAVAILABLE: nothing is visible. The implementation resolves its own
@@ -156,6 +160,8 @@ grv_status grv_kv_get(const grv_call *call, grv_kv *kv, unsigned ns, grv_bytes k
 grv_status grv_kv_multi_get(const grv_call *call, grv_kv *kv, unsigned ns, const grv_bytes keys[],
                             size_t count, grv_value ret_values[], grv_status ret_statuses[],
                             grv_error *error);
+grv_status grv_kv_missing(const grv_call *call, grv_kv *kv, unsigned ns, const grv_bytes keys[],
+                          size_t count, bool ret_missing[], grv_error *error);
 /* A batch with guards may not hold a range delete: GRV_INVALID_ARGUMENT. */
 grv_status grv_kv_write(const grv_call *call, grv_kv *kv, const grv_kv_batch *batch,
                         grv_error *error);
