@@ -23,7 +23,8 @@ typedef enum grv_kv_namespace {
     GRV_NS_SEQUENCE = 3,   /* "sequence": commit sequence -> blob key */
     GRV_NS_ATTRIBUTES = 4, /* "attributes": blob key -> attributes */
     GRV_NS_BLOCK = 5,      /* "block": block key -> frame */
-    GRV_NS_COUNT = 6
+    GRV_NS_BLOCK_INFO = 6, /* "block_info": block key -> stored size, beside every frame */
+    GRV_NS_COUNT = 7
 } grv_kv_namespace;
 
 /* The namespaces' names by number, for backends that name them (column families). */
