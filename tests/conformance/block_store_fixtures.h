@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The block stores that the suite runs over. A new one is one entry in block_fixtures. */
+#ifndef GRV_TESTS_BLOCK_STORE_FIXTURES_H
+#define GRV_TESTS_BLOCK_STORE_FIXTURES_H
+
+#include <graviton/port/block_store.h>
+
+/* An implementation under test. */
+typedef struct block_fixture {
+    const char *name;
+    bool persistent; /* what was stored is there after close and open */
+    /*
+     * Opens the store that lies in directory `dir` (empty at first). *context is NULL at the first
+     * open of a test and kept by the suite between opens.
+     */
+    grv_status (*open)(const char *dir, void **context, grv_block_store **ret_store,
+                       grv_error *error);
+    /* Closes the store; at the `last` close of a test *context is freed too. */
+    void (*close)(grv_block_store *store, void **context, bool last);
+} block_fixture;
+
+extern const block_fixture block_fixtures[];
+extern const size_t block_fixture_count;
+
+#endif
