@@ -23,6 +23,7 @@ typedef enum grv_chunker_kind {
 /* Version of every kind's algorithm, stored beside its parameters. */
 #define GRV_CHUNKER_VERSION 1u
 
+/* Limits and defaults of the parameters, in bytes. */
 #define GRV_CDC_SIZE_MIN            (16u << 10)
 #define GRV_CDC_SIZE_MAX            (4u << 20)
 #define GRV_CDC_SIZE_DEFAULT        (64u << 10)

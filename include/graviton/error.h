@@ -40,6 +40,7 @@ typedef struct grv_error {
     char message[GRV_ERROR_MESSAGE_SIZE];
 } grv_error;
 
+/* Initialiser of an empty grv_error. */
 #define GRV_ERROR_INIT                                                                             \
     {                                                                                              \
         0                                                                                          \

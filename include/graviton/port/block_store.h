@@ -220,6 +220,7 @@ grv_status grv_block_batch_commit(const grv_call *call, grv_block_batch *batch,
                                   size_t count, grv_error *error);
 void grv_block_batch_free(grv_block_batch *batch); /* NULL is allowed */
 
+/* Dispatchers of a cursor. */
 grv_status grv_block_cursor_next(const grv_call *call, grv_block_cursor *cursor,
                                  grv_block_entry entries[], size_t capacity, size_t *ret_count,
                                  grv_error *error);

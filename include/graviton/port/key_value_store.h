@@ -35,6 +35,7 @@ typedef enum grv_durability {
     GRV_ORDERED = 1
 } grv_durability;
 
+/* What one operation of a batch does. */
 typedef enum grv_kv_op_kind {
     GRV_KV_PUT = 1,         /* key, value: insert or replace */
     GRV_KV_DELETE = 2,      /* key: remove; harmless where absent */
@@ -50,6 +51,7 @@ typedef struct grv_kv_op {
     grv_bytes end;   /* GRV_KV_DELETE_RANGE: exclusive */
 } grv_kv_op;
 
+/* What a guard demands of its key. */
 typedef enum grv_kv_guard_kind {
     GRV_KV_ABSENT = 1, /* the key has no value */
     GRV_KV_EQUALS = 2, /* the key has exactly this value */

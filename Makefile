@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+# The front door: each target installs what it lacks (tools/setup), builds with Meson and Ninja,
+# and does its job. Nothing here knows about source files; the meson.build lists do.
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check bench fuzz install clean
+
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+FUZZ_SECONDS ?= 30
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+export CC
+
+help:
+	@echo "make demo     build, then store, change, read back and check real files of this machine"
+	@echo "make test     build and run every test, plain and under the sanitizers"
+	@echo "make build    the program at $(BUILD)/graviton, the library beside it"
+	@echo "make check    format, warnings of two compilers, clang-tidy, house rules"
+	@echo "make bench    figures, each beside a baseline of the same run"
+	@echo "make fuzz     every decoder under libFuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
+	@echo "make install  library, headers, program, man page under PREFIX=$(PREFIX) (DESTDIR too)"
+	@echo "make clean    remove what the others made"
+
+build:
+	@tools/setup build
+	@tools/build "$(BUILD)"
+
+demo: build
+	@tools/demo "$(BUILD)"
+
+test:
+	@tools/setup test
+	@tools/run-tests
+
+check:
+	@tools/setup check
+	@tools/check
+
+bench:
+	@tools/setup bench
+	@tools/build build-bench -Dbuildtype=release
+	@bench/run build-bench
+
+fuzz:
+	@tools/setup fuzz
+	@tools/fuzz "$(FUZZ_SECONDS)"
+
+# The prefix is part of what is built (pkg-config's file, the man page's paths), so a directory of
+# its own is configured for it; install itself never compiles, and so never does that as root.
+install:
+	@tools/setup build
+	@tools/build build-install -Dbuildtype=release "-Dprefix=$(abspath $(PREFIX))"
+	@DESTDIR="$(DESTDIR)" meson install --no-rebuild --quiet -C build-install
+
+clean:
+	rm -rf build build-*/
