@@ -15,6 +15,7 @@ typedef struct grv_cutter {
     uint32_t block_min;
     uint32_t block_max;
     size_t scanned; /* bytes of the block in progress that are known to hold no cut */
+    const struct grv_cdc_scanner *scanner; /* cdc: the CPU's fastest; tests put another */
 } grv_cutter;
 
 /* Starts a stream. `spec` has passed grv_chunker_spec_check. */

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* URLs of halves: `scheme:PATH?key=value`. */
+#include "store/place.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+const char *grv_blocks_kind_name(grv_blocks_kind kind)
+{
+    switch (kind) {
+    case GRV_BLOCKS_FS:
+        return "fs";
+    case GRV_BLOCKS_KV:
+        return "kv";
+    case GRV_BLOCKS_MEMORY:
+        return "memory";
+    }
+    return "unknown";
+}
+
+const char *grv_meta_kind_name(grv_meta_kind kind)
+{
+    switch (kind) {
+    case GRV_META_ROCKS:
+        return "rocks";
+    case GRV_META_MEMORY:
+        return "memory";
+    }
+    return "unknown";
+}
+
+/* Schemes of the design that this version does not have; naming one is no typing error. */
+static bool scheme_is_planned(const char *scheme, size_t size)
+{
+    static const char *const planned[] = {"packs",      "s3",   "packs+s3", "postgres",
+                                          "postgresql", "http", "https",    "pg"};
+    for (size_t i = 0; i < sizeof planned / sizeof planned[0]; i++) {
+        if (strlen(planned[i]) == size && strncasecmp(planned[i], scheme, size) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Splits "scheme:rest"; *ret_size is 0 where there is no scheme. */
+static const char *split_scheme(const char *url, size_t *ret_size)
+{
+    size_t size = strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+");
+    if (size == 0 || url[size] != ':') {
+        *ret_size = 0;
+        return url;
+    }
+    *ret_size = size;
+    return url + size + 1;
+}
+
+static bool scheme_is(const char *url, size_t size, const char *name)
+{
+    return strlen(name) == size && strncasecmp(url, name, size) == 0;
+}
+
+static grv_status url_refuse(const char *what, const char *url, size_t scheme_size,
+                             const char *known, grv_error *error)
+{
+    if (scheme_size > 0 && scheme_is_planned(url, scheme_size)) {
+        return grv_error_set(error, GRV_UNSUPPORTED, "store",
+                             "%s \"%.*s:\" is not in this version of graviton; it has %s", what,
+                             (int)scheme_size, url, known);
+    }
+    return grv_error_set(error, GRV_INVALID_ARGUMENT, "store", "%s \"%.200s\": use %s", what, url,
+                         known);
+}
+
+static grv_status copy_path(const char *what, const char *path, size_t size,
+                            char ret_path[GRV_PLACE_PATH_SIZE], grv_error *error)
+{
+    if (size == 0 || size >= GRV_PLACE_PATH_SIZE) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
+                             "%s: a path of %zu bytes, want 1 to %u", what, size,
+                             GRV_PLACE_PATH_SIZE - 1);
+    }
+    memcpy(ret_path, path, size);
+    ret_path[size] = '\0';
+    return GRV_OK;
+}
+
+/* fs:DIR[?prefix=P] */
+static grv_status parse_fs(const char *rest, grv_place *place, grv_error *error)
+{
+    const char *query = strchr(rest, '?');
+    size_t size = query ? (size_t)(query - rest) : strlen(rest);
+    place->blocks = GRV_BLOCKS_FS;
+    if (query) {
+        static const char name[] = "prefix=";
+        const char *value = query + 1;
+        if (strncmp(value, name, sizeof name - 1) != 0) {
+            return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
+                                 "fs: takes ?prefix=PATH, not \"%.100s\"", query);
+        }
+        value += sizeof name - 1;
+        if (!*value || strlen(value) >= sizeof place->blocks_prefix) {
+            return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
+                                 "fs: a prefix of %zu bytes, want 1 to %zu", strlen(value),
+                                 sizeof place->blocks_prefix - 1);
+        }
+        memcpy(place->blocks_prefix, value, strlen(value) + 1);
+    }
+    return copy_path("--blocks fs:", rest, size, place->blocks_path, error);
+}
+
+static grv_status parse_blocks(const char *url, grv_place *place, grv_error *error)
+{
+    size_t scheme;
+    const char *rest = split_scheme(url, &scheme);
+    if (scheme_is(url, scheme, "fs")) {
+        return parse_fs(rest, place, error);
+    }
+    if (scheme_is(url, scheme, "kv") && !*rest) {
+        place->blocks = GRV_BLOCKS_KV;
+        return GRV_OK;
+    }
+    if (scheme_is(url, scheme, "memory") && !*rest) {
+        place->blocks = GRV_BLOCKS_MEMORY;
+        return GRV_OK;
+    }
+    return url_refuse("blocks", url, scheme, "fs:DIR, kv: or memory:", error);
+}
+
+static grv_status parse_meta(const char *url, grv_place *place, grv_error *error)
+{
+    size_t scheme;
+    const char *rest = split_scheme(url, &scheme);
+    if (scheme_is(url, scheme, "rocks")) {
+        place->meta = GRV_META_ROCKS;
+        return copy_path("--meta rocks:", rest, strlen(rest), place->meta_path, error);
+    }
+    if (scheme_is(url, scheme, "memory") && !*rest) {
+        place->meta = GRV_META_MEMORY;
+        return GRV_OK;
+    }
+    return url_refuse("meta", url, scheme, "rocks:DIR or memory:", error);
+}
+
+/* A directory: files in it, RocksDB in its "meta". */
+static grv_status parse_directory(const char *directory, grv_place *place, grv_error *error)
+{
+    size_t scheme;
+    const char *rest = split_scheme(directory, &scheme);
+    if (scheme_is(directory, scheme, "memory") && !*rest) {
+        place->blocks = GRV_BLOCKS_MEMORY;
+        place->meta = GRV_META_MEMORY;
+        return GRV_OK;
+    }
+    if (scheme > 0 && scheme_is_planned(directory, scheme)) {
+        return url_refuse("store", directory, scheme, "a directory or memory:", error);
+    }
+    place->blocks = GRV_BLOCKS_FS;
+    place->meta = GRV_META_ROCKS;
+    grv_status status = copy_path("store", directory, strlen(directory), place->blocks_path, error);
+    if (status) {
+        return status;
+    }
+    int size = snprintf(place->meta_path, sizeof place->meta_path, "%s/meta", directory);
+    if (size < 0 || (size_t)size >= sizeof place->meta_path) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
+                             "store: the path is too long: %.200s…", directory);
+    }
+    return GRV_OK;
+}
+
+grv_status grv_place_parse(const grv_store_config *config, grv_place *ret_place, grv_error *error)
+{
+    *ret_place = (grv_place){0};
+    if (config->directory) {
+        if (config->blocks || config->meta) {
+            return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
+                                 "name a store, or its blocks and meta, not both");
+        }
+        return parse_directory(config->directory, ret_place, error);
+    }
+    if (!config->blocks || !config->meta) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
+                             "a store needs both its blocks and its meta: %s is not given",
+                             config->blocks ? "meta" : "blocks");
+    }
+    grv_status status = parse_blocks(config->blocks, ret_place, error);
+    if (status) {
+        return status;
+    }
+    return parse_meta(config->meta, ret_place, error);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where a store's halves are: the URLs of a grv_store_config, taken apart. Opens nothing. */
+#ifndef GRV_STORE_PLACE_H
+#define GRV_STORE_PLACE_H
+
+#include <graviton/store.h>
+
+/* Longest path of a half, NUL included. */
+#define GRV_PLACE_PATH_SIZE 4096u
+
+/* Kinds of block stores and metadata stores there are. */
+typedef enum grv_blocks_kind {
+    GRV_BLOCKS_FS = 1,
+    GRV_BLOCKS_KV = 2,
+    GRV_BLOCKS_MEMORY = 3
+} grv_blocks_kind;
+typedef enum grv_meta_kind { GRV_META_ROCKS = 1, GRV_META_MEMORY = 2 } grv_meta_kind;
+
+/* A store's place. Paths are empty where the kind has none. */
+typedef struct grv_place {
+    grv_blocks_kind blocks;
+    char blocks_path[GRV_PLACE_PATH_SIZE];
+    char blocks_prefix[256]; /* empty: the default */
+    grv_meta_kind meta;
+    char meta_path[GRV_PLACE_PATH_SIZE];
+} grv_place;
+
+/* Names as descriptors keep them and URLs spell them. Static storage. */
+const char *grv_blocks_kind_name(grv_blocks_kind kind);
+const char *grv_meta_kind_name(grv_meta_kind kind);
+
+/* Takes a configuration apart. GRV_INVALID_ARGUMENT for a malformed or incomplete one,
+ * GRV_UNSUPPORTED for a scheme that is planned but not built. */
+grv_status grv_place_parse(const grv_store_config *config, grv_place *ret_place, grv_error *error);
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* URLs of stores: what is taken, what is refused, and with which status. */
+#include "store/place.h"
+#include "test.h"
+
+static grv_status parse(const char *directory, const char *blocks, const char *meta,
+                        grv_place *ret_place)
+{
+    grv_error error = GRV_ERROR_INIT;
+    grv_store_config config = {.directory = directory, .blocks = blocks, .meta = meta};
+    return grv_place_parse(&config, ret_place, &error);
+}
+
+static void a_directory_is_files_and_rocksdb(void **state)
+{
+    (void)state;
+    grv_place place;
+    assert_grv_status(parse("data/here", NULL, NULL, &place), GRV_OK);
+    assert_int_equal(place.blocks, GRV_BLOCKS_FS);
+    assert_string_equal(place.blocks_path, "data/here");
+    assert_int_equal(place.meta, GRV_META_ROCKS);
+    assert_string_equal(place.meta_path, "data/here/meta");
+}
+
+static void urls_name_each_half(void **state)
+{
+    (void)state;
+    grv_place place;
+    assert_grv_status(parse(NULL, "fs:/a/b?prefix=x/y", "rocks:/m", &place), GRV_OK);
+    assert_string_equal(place.blocks_path, "/a/b");
+    assert_string_equal(place.blocks_prefix, "x/y");
+    assert_string_equal(place.meta_path, "/m");
+    assert_grv_status(parse(NULL, "kv:", "memory:", &place), GRV_OK);
+    assert_int_equal(place.blocks, GRV_BLOCKS_KV);
+    assert_int_equal(place.meta, GRV_META_MEMORY);
+    assert_grv_status(parse("memory:", NULL, NULL, &place), GRV_OK);
+    assert_int_equal(place.blocks, GRV_BLOCKS_MEMORY);
+}
+
+static void wrong_ones_are_refused(void **state)
+{
+    (void)state;
+    grv_place place;
+    assert_grv_status(parse(NULL, NULL, NULL, &place), GRV_INVALID_ARGUMENT);
+    assert_grv_status(parse(NULL, "fs:/a", NULL, &place), GRV_INVALID_ARGUMENT);
+    assert_grv_status(parse(NULL, NULL, "rocks:/a", &place), GRV_INVALID_ARGUMENT);
+    assert_grv_status(parse("d", "fs:/a", "rocks:/a", &place), GRV_INVALID_ARGUMENT);
+    assert_grv_status(parse("", NULL, NULL, &place), GRV_INVALID_ARGUMENT);
+    assert_grv_status(parse(NULL, "fs:", "memory:", &place), GRV_INVALID_ARGUMENT);
+    assert_grv_status(parse(NULL, "kv:x", "memory:", &place), GRV_INVALID_ARGUMENT);
+    assert_grv_status(parse(NULL, "fs:/a?pre=x", "memory:", &place), GRV_INVALID_ARGUMENT);
+    assert_grv_status(parse(NULL, "fs:/a?prefix=", "memory:", &place), GRV_INVALID_ARGUMENT);
+    assert_grv_status(parse(NULL, "floppy:/a", "memory:", &place), GRV_INVALID_ARGUMENT);
+    assert_grv_status(parse(NULL, "/plain/path", "memory:", &place), GRV_INVALID_ARGUMENT);
+}
+
+static void planned_schemes_are_unsupported(void **state)
+{
+    (void)state;
+    grv_place place;
+    assert_grv_status(parse("http://host:1", NULL, NULL, &place), GRV_UNSUPPORTED);
+    assert_grv_status(parse(NULL, "s3://bucket/prefix", "memory:", &place), GRV_UNSUPPORTED);
+    assert_grv_status(parse(NULL, "packs+s3://b/p", "memory:", &place), GRV_UNSUPPORTED);
+    assert_grv_status(parse(NULL, "fs:/a", "postgresql://h/db", &place), GRV_UNSUPPORTED);
+}
+
+static void long_paths_are_refused_whole(void **state)
+{
+    (void)state;
+    static char path[GRV_PLACE_PATH_SIZE + 1];
+    grv_place place;
+    memset(path, 'a', sizeof path - 1);
+    assert_grv_status(parse(path, NULL, NULL, &place), GRV_INVALID_ARGUMENT);
+    path[GRV_PLACE_PATH_SIZE - 3] = '\0';
+    assert_grv_status(parse(path, NULL, NULL, &place), GRV_INVALID_ARGUMENT);
+    path[GRV_PLACE_PATH_SIZE - 6] = '\0';
+    assert_grv_status(parse(path, NULL, NULL, &place), GRV_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_directory_is_files_and_rocksdb),
+        cmocka_unit_test(urls_name_each_half),
+        cmocka_unit_test(wrong_ones_are_refused),
+        cmocka_unit_test(planned_schemes_are_unsupported),
+        cmocka_unit_test(long_paths_are_refused_whole),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
