@@ -2,6 +2,7 @@
 /* The block stores that tests/conformance/block_store.c runs over. */
 #include "block_store_fixtures.h"
 
+#include <graviton/backend/kv.h>
 #include <graviton/backend/memory.h>
 
 static void close_plain(grv_block_store *store, void **context, bool last)
@@ -19,7 +20,33 @@ static grv_status open_memory(const char *dir, void **context, grv_block_store *
     return grv_block_store_memory_new(ret_store, error);
 }
 
+/* The key-value store outlives the block store over it: that is what there is to open again. */
+static grv_status open_kv_memory(const char *dir, void **context, grv_block_store **ret_store,
+                                 grv_error *error)
+{
+    (void)dir;
+    if (!*context) {
+        grv_kv *kv = NULL;
+        grv_status status = grv_kv_memory_new(GRV_NS_COUNT, &kv, error);
+        if (status) {
+            return status;
+        }
+        *context = kv;
+    }
+    return grv_block_store_kv_new(*context, ret_store, error);
+}
+
+static void close_kv_memory(grv_block_store *store, void **context, bool last)
+{
+    grv_block_store_free(store);
+    if (last) {
+        grv_kv_free(*context);
+        *context = NULL;
+    }
+}
+
 const block_fixture block_fixtures[] = {
     {"memory", false, open_memory, close_plain},
+    {"kv over memory", true, open_kv_memory, close_kv_memory},
 };
 const size_t block_fixture_count = sizeof block_fixtures / sizeof block_fixtures[0];
