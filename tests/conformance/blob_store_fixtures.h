@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The blob stores that the conformance suite runs over: how to open each, and what it is. */
+#ifndef GRV_TESTS_CONFORMANCE_BLOB_STORE_FIXTURES_H
+#define GRV_TESTS_CONFORMANCE_BLOB_STORE_FIXTURES_H
+
+#include <graviton/port/blob_store.h>
+
+/* One implementation under test. */
+typedef struct blob_store_fixture {
+    const char *name;
+    bool persistent;    /* what was stored is there when it is opened again on its directory */
+    grv_hash hash;      /* of blob keys */
+    const char *blocks; /* chunker of a store with blocks (GRV_BLOB_CAP_REFS); NULL: it has none */
+    uint64_t large;     /* bytes of the largest blob to put: fewer where blocks are tiny */
+    /* Opens the store on `directory` (empty the first time); *ret_context is for close. */
+    grv_status (*open)(const struct blob_store_fixture *fixture, const char *directory,
+                       void **ret_context, grv_blob_store **ret_store, grv_error *error);
+    void (*close)(void *context);
+} blob_store_fixture;
+
+extern const blob_store_fixture blob_store_fixtures[];
+extern const size_t blob_store_fixture_count;
+
+#endif
