@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What commands share: opening the store, walking over ids, telling what failed. */
+#include "cli/cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+grv_status cli_store_open(cli *cli, bool create, grv_error *error)
+{
+    grv_status status = cli_config_init(&cli->config, &cli->options, error);
+    if (status) {
+        return status;
+    }
+    cli->config.store.create = create;
+    status = grv_store_open(&cli->call, &cli->config.store, &cli->store, error);
+    if (status == GRV_NOT_FOUND && error && !strstr(error->message, "graviton put")) {
+        size_t used = strlen(error->message);
+        snprintf(error->message + used, sizeof error->message - used,
+                 "; graviton put makes a store, --store names another one");
+    }
+    if (status) {
+        return status;
+    }
+    cli->blobs = grv_store_blobs(cli->store);
+    return GRV_OK;
+}
+
+int cli_fail(cli *cli, const grv_error *error)
+{
+    if (cli_error_is_broken_pipe(error)) {
+        return CLI_EXIT_SIGNAL + 13; /* as if SIGPIPE had ended us, but in order */
+    }
+    cli_report_error(&cli->output, error);
+    return cli_exit_of_status(error->status);
+}
+
+grv_status cli_ids_parse(const cli *cli, cli_id **ret_ids, grv_error *error)
+{
+    size_t count = cli->options.operand_count;
+    cli_id *ids = calloc(count > 0 ? count : 1, sizeof *ids);
+    if (!ids) {
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "cli", "no memory for %zu ids", count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        grv_status status = cli_id_parse(cli->options.operands[i], &ids[i], error);
+        if (status) {
+            free(ids);
+            return status;
+        }
+    }
+    *ret_ids = ids;
+    return GRV_OK;
+}
+
+int cli_each_id(cli *cli, grv_status (*each)(cli *cli, const grv_blob_key *key, grv_error *error))
+{
+    grv_error error = GRV_ERROR_INIT;
+    cli_tally tally = {0};
+    cli_id *ids;
+    if (cli_ids_parse(cli, &ids, &error)) {
+        return cli_fail(cli, &error);
+    }
+    if (cli_store_open(cli, false, &error)) {
+        free(ids);
+        return cli_fail(cli, &error);
+    }
+    for (size_t i = 0; i < cli->options.operand_count; i++) {
+        grv_blob_key key;
+        grv_status status = cli_id_resolve(&cli->call, cli->store, &ids[i], &key, &error);
+        if (!status) {
+            status = each(cli, &key, &error);
+        }
+        if (!status) {
+            cli_tally_success(&tally);
+            continue;
+        }
+        cli_tally_failure(&tally, cli_fail(cli, &error));
+        if (status == GRV_CANCELLED || cli->output.failed.status) {
+            break;
+        }
+    }
+    free(ids);
+    return cli_tally_code(&tally);
+}

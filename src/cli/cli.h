@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The program's one context and its commands. Everything here runs on the main thread unless a
+ * comment says otherwise. No storage logic lives in this folder: commands call the ports.
+ */
+#ifndef GRAVITON_CLI_CLI_H
+#define GRAVITON_CLI_CLI_H
+
+#include "cli/config.h"
+#include "cli/exit.h"
+#include "cli/id.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+
+#include <graviton/graviton.h>
+
+/* One run of the program. */
+typedef struct cli {
+    cli_options options;
+    cli_config config; /* set by cli_store_open */
+    cli_output output;
+    cli_progress progress;
+    grv_call call;    /* carries the flag that signals raise */
+    grv_store *store; /* NULL until cli_store_open */
+    grv_blob_store *blobs;
+} cli;
+
+/* One subcommand. */
+typedef struct cli_command {
+    const char *name;
+    const char *summary;       /* for the list of commands; NULL: not listed */
+    const char *help;          /* the whole text of --help */
+    const cli_option *options; /* its own; NULL: none */
+    size_t operands_min;
+    size_t operands_max;
+    int (*run)(cli *cli); /* returns the exit code; has shown what failed */
+} cli_command;
+
+extern const cli_command cli_command_put;
+extern const cli_command cli_command_get;
+extern const cli_command cli_command_stat;
+extern const cli_command cli_command_ls;
+extern const cli_command cli_command_manifest;
+extern const cli_command cli_command_rm;
+extern const cli_command cli_command_verify;
+extern const cli_command cli_command_stats;
+extern const cli_command cli_command_help;
+extern const cli_command cli_command_version;
+extern const cli_command cli_command_completion;
+
+/* The text about options that every command's help ends with. */
+extern const char cli_help_common[];
+
+/* The command of that name, or NULL. */
+const cli_command *cli_command_find(const char *name);
+
+/* Prints the overview, or one command's help, to stdout. */
+grv_status cli_help_print(cli *cli, const cli_command *command, grv_error *error);
+
+/* Opens the configured store; `create` makes one where there is none. */
+grv_status cli_store_open(cli *cli, bool create, grv_error *error);
+
+/* Shows an error and returns its exit code. A reader of stdout that went away is not reported. */
+int cli_fail(cli *cli, const grv_error *error);
+
+/*
+ * Parses the operands as ids before the store is opened, so that a malformed one costs nothing.
+ * *ret_ids is malloc'ed, options.operand_count long.
+ */
+grv_status cli_ids_parse(const cli *cli, cli_id **ret_ids, grv_error *error);
+
+/*
+ * Runs `each` for every operand as an id, in order, going on after a failure; opens the store
+ * first. Returns the exit code of all. `each` reports through its status and error; after an error
+ * of stdout or a cancelled call the rest is left out.
+ */
+int cli_each_id(cli *cli, grv_status (*each)(cli *cli, const grv_blob_key *key, grv_error *error));
+
+#endif

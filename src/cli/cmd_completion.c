@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * completion: the script that teaches a shell this command line. The build installs what this
+ * prints, so there is one text; a test compares it with the options there are.
+ */
+#include "cli/cli.h"
+
+#include <string.h>
+
+static const char completion_bash[] =
+    "# bash completion for graviton; load it with: source <(graviton completion bash)\n"
+    "_graviton()\n"
+    "{\n"
+    "    local cur=${COMP_WORDS[COMP_CWORD]} prev='' command='' word i\n"
+    "    local commands='put get stat ls manifest rm verify stats help version completion'\n"
+    "    local common='--store --blocks --meta --hash --chunker --threads --json --quiet --help'\n"
+    "    common+=' --version'\n"
+    "    local valued=' --store --blocks --meta --hash --chunker --threads --name --type "
+    "--output'\n"
+    "    valued+=' -o --range --limit '\n"
+    "    local own='' wants_value=\n"
+    "    COMPREPLY=()\n"
+    "    ((COMP_CWORD > 0)) && prev=${COMP_WORDS[COMP_CWORD - 1]}\n"
+    "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
+    "        word=${COMP_WORDS[i]}\n"
+    "        if [[ -n $wants_value ]]; then\n"
+    "            wants_value=\n"
+    "        elif [[ $valued == *\" $word \"* ]]; then\n"
+    "            wants_value=1\n"
+    "        elif [[ $word != -* && -z $command ]]; then\n"
+    "            command=$word\n"
+    "        fi\n"
+    "    done\n"
+    "    case $prev in\n"
+    "    --hash)\n"
+    "        COMPREPLY=($(compgen -W 'blake3 sha256' -- \"$cur\"))\n"
+    "        return\n"
+    "        ;;\n"
+    "    --store)\n"
+    "        compopt -o filenames 2>/dev/null\n"
+    "        mapfile -t COMPREPLY < <(compgen -d -- \"$cur\")\n"
+    "        return\n"
+    "        ;;\n"
+    "    -o | --output)\n"
+    "        compopt -o filenames 2>/dev/null\n"
+    "        mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
+    "        return\n"
+    "        ;;\n"
+    "    esac\n"
+    "    [[ -n $wants_value ]] && return\n"
+    "    case $command in\n"
+    "    put) own='--recursive --name --type' ;;\n"
+    "    get) own='--output --range' ;;\n"
+    "    ls) own='--newest --long --limit' ;;\n"
+    "    verify) own='--all' ;;\n"
+    "    esac\n"
+    "    if [[ $cur == -* ]]; then\n"
+    "        COMPREPLY=($(compgen -W \"$own $common\" -- \"$cur\"))\n"
+    "    elif [[ -z $command || $command == help ]]; then\n"
+    "        COMPREPLY=($(compgen -W \"$commands\" -- \"$cur\"))\n"
+    "    elif [[ $command == completion ]]; then\n"
+    "        COMPREPLY=($(compgen -W 'bash' -- \"$cur\"))\n"
+    "    elif [[ $command == put ]]; then\n"
+    "        compopt -o filenames 2>/dev/null\n"
+    "        mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
+    "    fi\n"
+    "}\n"
+    "complete -F _graviton graviton\n";
+
+static int completion_execute(cli *cli)
+{
+    grv_error error = GRV_ERROR_INIT;
+    if (strcmp(cli->options.operands[0], "bash") != 0) {
+        grv_error_set(&error, GRV_INVALID_ARGUMENT, "completion",
+                      "no completion for \"%.60s\"; there is one for bash",
+                      cli->options.operands[0]);
+        return cli_fail(cli, &error);
+    }
+    grv_bytes script = grv_bytes_of(completion_bash, sizeof completion_bash - 1);
+    return cli_output_write(&cli->output, script, &error) ? cli_fail(cli, &error) : CLI_EXIT_OK;
+}
+
+const cli_command cli_command_completion = {
+    .name = "completion",
+    .summary = "print a completion script",
+    .help = "usage: graviton completion bash\n"
+            "\n"
+            "Prints a script that completes commands and options.\n"
+            "\n"
+            "examples:\n"
+            "  source <(graviton completion bash)\n",
+    .operands_min = 1,
+    .operands_max = 1,
+    .run = completion_execute,
+};

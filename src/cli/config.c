@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The four levels of configuration, and the values of --hash, --chunker and --threads. */
+#include "cli/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define DIRECTORY_DEFAULT "./graviton-data"
+#define FS_ROOT_DEFAULT   "./.graviton" /* as the Scala server has it */
+#define FS_PREFIX_DEFAULT "cas/blocks"
+#define THREADS_MAX       1024u
+#define CONFIG_ORIGIN     "config"
+
+/* What one level says. */
+typedef struct config_level {
+    const char *store;
+    const char *blocks;
+    const char *meta;
+    const char *store_name; /* how the level spells them, for messages */
+    const char *blocks_name;
+    const char *meta_name;
+} config_level;
+
+/* An environment variable; one that is empty counts as not set. */
+static const char *environment_get(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+static grv_status level_take(const config_level *level, cli_config *config, grv_error *error)
+{
+    if (level->store && (level->blocks || level->meta)) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, CONFIG_ORIGIN,
+                             "%s names a whole store; give it, or %s and %s, not both",
+                             level->store_name, level->blocks_name, level->meta_name);
+    }
+    if (!level->store && (!level->blocks || !level->meta)) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, CONFIG_ORIGIN,
+                             "%s needs %s beside it: a store is bytes and metadata",
+                             level->blocks ? level->blocks_name : level->meta_name,
+                             level->blocks ? level->meta_name : level->blocks_name);
+    }
+    config->store.directory = level->store;
+    config->store.blocks = level->blocks;
+    config->store.meta = level->meta;
+    return GRV_OK;
+}
+
+/* The Scala server's variables: its directory is ours when the prefix is the usual one. */
+static grv_status scala_take(const char *backend, cli_config *config, grv_error *error)
+{
+    if (strcasecmp(backend, "s3") == 0 || strcasecmp(backend, "minio") == 0) {
+        return grv_error_set(error, GRV_UNSUPPORTED, CONFIG_ORIGIN,
+                             "unsupported yet: GRAVITON_BLOB_BACKEND=%s (this version has fs)",
+                             backend);
+    }
+    if (strcasecmp(backend, "fs") != 0) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, CONFIG_ORIGIN,
+                             "unknown GRAVITON_BLOB_BACKEND \"%s\": use fs", backend);
+    }
+    const char *root = environment_get("GRAVITON_FS_ROOT");
+    const char *prefix = environment_get("GRAVITON_FS_BLOCK_PREFIX");
+    root = root ? root : FS_ROOT_DEFAULT;
+    if (!prefix || strcmp(prefix, FS_PREFIX_DEFAULT) == 0) {
+        config->store.directory = root;
+        return GRV_OK;
+    }
+    if (asprintf(&config->owned_blocks, "fs:%s?prefix=%s", root, prefix) < 0) {
+        config->owned_blocks = NULL;
+    }
+    if (asprintf(&config->owned_meta, "rocks:%s/meta", root) < 0) {
+        config->owned_meta = NULL;
+    }
+    if (!config->owned_blocks || !config->owned_meta) {
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, CONFIG_ORIGIN,
+                             "no memory for the configuration");
+    }
+    config->store.blocks = config->owned_blocks;
+    config->store.meta = config->owned_meta;
+    return GRV_OK;
+}
+
+static grv_status place_choose(const cli_options *options, cli_config *config, grv_error *error)
+{
+    config_level flags = {options->store, options->blocks, options->meta,
+                          "--store",      "--blocks",      "--meta"};
+    if (flags.store || flags.blocks || flags.meta) {
+        return level_take(&flags, config, error);
+    }
+    config_level variables = {.store = environment_get("GRAVITON_STORE"),
+                              .blocks = environment_get("GRAVITON_BLOCKS"),
+                              .meta = environment_get("GRAVITON_META"),
+                              .store_name = "GRAVITON_STORE",
+                              .blocks_name = "GRAVITON_BLOCKS",
+                              .meta_name = "GRAVITON_META"};
+    if (variables.store || variables.blocks || variables.meta) {
+        return level_take(&variables, config, error);
+    }
+    const char *backend = environment_get("GRAVITON_BLOB_BACKEND");
+    if (backend) {
+        return scala_take(backend, config, error);
+    }
+    config->store.directory = DIRECTORY_DEFAULT;
+    return GRV_OK;
+}
+
+static grv_status values_parse(const cli_options *options, cli_config *config, grv_error *error)
+{
+    if (options->hash) {
+        grv_bytes text = grv_bytes_of(options->hash, strlen(options->hash));
+        grv_status status = grv_hash_parse(text, &config->store.hash, error);
+        if (status) {
+            grv_error_prefix(error, "--hash");
+            return status;
+        }
+    }
+    if (options->chunker) {
+        grv_bytes text = grv_bytes_of(options->chunker, strlen(options->chunker));
+        grv_status status = grv_chunker_spec_parse(text, &config->chunker, error);
+        if (status) {
+            grv_error_prefix(error, "--chunker");
+            return status;
+        }
+        config->store.chunker = &config->chunker;
+    }
+    if (options->threads) {
+        uint64_t threads;
+        grv_status status =
+            cli_number_parse(options->threads, "--threads", 1, THREADS_MAX, &threads, error);
+        if (status) {
+            return status;
+        }
+        config->store.threads = (unsigned)threads;
+    }
+    return GRV_OK;
+}
+
+grv_status cli_config_init(cli_config *ret_config, const cli_options *options, grv_error *error)
+{
+    *ret_config = (cli_config){0};
+    grv_status status = place_choose(options, ret_config, error);
+    if (!status) {
+        status = values_parse(options, ret_config, error);
+    }
+    if (status) {
+        cli_config_done(ret_config);
+    }
+    return status;
+}
+
+void cli_config_done(cli_config *config)
+{
+    free(config->owned_blocks);
+    free(config->owned_meta);
+    config->owned_blocks = NULL;
+    config->owned_meta = NULL;
+}
+
+/* The path in "SCHEME:PATH?key=value", or NULL for another scheme or without memory. */
+static char *url_directory(const char *url, const char *scheme)
+{
+    size_t scheme_size = strlen(scheme);
+    if (!url || strncmp(url, scheme, scheme_size) != 0) {
+        return NULL;
+    }
+    const char *path = url + scheme_size;
+    return strndup(path, strcspn(path, "?"));
+}
+
+size_t cli_config_directories(const cli_config *config,
+                              char *ret_directories[CLI_CONFIG_DIRECTORIES_MAX])
+{
+    char *found[CLI_CONFIG_DIRECTORIES_MAX] = {NULL, NULL};
+    if (config->store.directory) {
+        found[0] = strdup(config->store.directory);
+    } else {
+        found[0] = url_directory(config->store.blocks, "fs:");
+        found[1] = url_directory(config->store.meta, "rocks:");
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < CLI_CONFIG_DIRECTORIES_MAX; i++) {
+        if (found[i]) {
+            ret_directories[count++] = found[i];
+        }
+    }
+    return count;
+}

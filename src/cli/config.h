@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which store a command works on. Four levels, and the first that says anything decides alone:
+ * flags; GRAVITON_STORE, GRAVITON_BLOCKS, GRAVITON_META; the Scala server's variables, where
+ * GRAVITON_BLOB_BACKEND is set; ./graviton-data.
+ */
+#ifndef GRAVITON_CLI_CONFIG_H
+#define GRAVITON_CLI_CONFIG_H
+
+#include "cli/options.h"
+
+#include <graviton/store.h>
+
+/* A store's configuration together with the memory it borrows from. */
+typedef struct cli_config {
+    grv_store_config store;
+    grv_chunker_spec chunker; /* what store.chunker points at, where it is set */
+    char *owned_blocks;
+    char *owned_meta;
+} cli_config;
+
+/*
+ * Reads options and environment. GRV_INVALID_ARGUMENT for words that contradict each other or are
+ * malformed, GRV_UNSUPPORTED for backends that this version does not have. `ret_config` borrows
+ * from `options` and the environment, and must not move; cli_config_done frees the rest.
+ */
+grv_status cli_config_init(cli_config *ret_config, const cli_options *options, grv_error *error);
+
+/* Frees what init took. */
+void cli_config_done(cli_config *config);
+
+/* Most directories one store has. */
+#define CLI_CONFIG_DIRECTORIES_MAX 2
+
+/*
+ * The local directories of a configuration, NUL-terminated and malloc'ed, so that a walk can leave
+ * them out. Returns their number; memory that runs out gives fewer.
+ */
+size_t cli_config_directories(const cli_config *config,
+                              char *ret_directories[CLI_CONFIG_DIRECTORIES_MAX]);
+
+#endif

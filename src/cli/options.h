@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command line's words: long options with or without "=", short ones alone or in a bunch, in
+ * any order with the operands, and "--" that ends them. Which options there are is in tables: one
+ * for all commands, and one a command.
+ */
+#ifndef GRAVITON_CLI_OPTIONS_H
+#define GRAVITON_CLI_OPTIONS_H
+
+#include <graviton/error.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What was given. Texts are borrowed from argv; NULL where the option is absent. */
+typedef struct cli_options {
+    /* for every command */
+    const char *store;
+    const char *blocks;
+    const char *meta;
+    const char *hash;
+    const char *chunker;
+    const char *threads;
+    bool json;
+    bool quiet;
+    bool help;
+    bool version;
+    /* put */
+    bool recursive;
+    const char *name;
+    const char *type;
+    /* get */
+    const char *output;
+    const char *range;
+    /* ls */
+    bool newest;
+    bool detailed;
+    const char *limit;
+    /* verify */
+    bool all;
+    /* what is not an option */
+    char **operands;
+    size_t operand_count;
+} cli_options;
+
+typedef enum cli_option_kind { CLI_OPTION_FLAG = 0, CLI_OPTION_TEXT = 1 } cli_option_kind;
+
+/* One option. A table ends with one whose name is NULL. */
+typedef struct cli_option {
+    const char *name;     /* long name without the dashes */
+    char letter;          /* short name, or 0 */
+    cli_option_kind kind; /* a flag, or one that takes a text */
+    size_t field;         /* offset in cli_options of a bool or a const char * */
+} cli_option;
+
+/* The options of every command. */
+extern const cli_option cli_options_common[];
+
+/*
+ * Parses argv[1..argc). The first operand is the command's name: `find_table` maps it to the table
+ * of that command's own options (NULL: there are none), and `operands` holds what follows it;
+ * *ret_command is NULL where there is no operand. operands is malloc'ed: cli_options_done frees
+ * it. GRV_INVALID_ARGUMENT names the option that is unknown or lacks its value.
+ */
+grv_status cli_options_parse(int argc, char **argv,
+                             const cli_option *(*find_table)(const char *command),
+                             cli_options *ret_options, const char **ret_command, grv_error *error);
+
+/* Frees what parse took. */
+void cli_options_done(cli_options *options);
+
+/* True if "--json" stands before any "--": how errors are shown before options are parsed. */
+bool cli_options_ask_json(int argc, char **argv);
+
+/* Parses a decimal number from `min` to `max`; `what` names it in the message. */
+grv_status cli_number_parse(const char *text, const char *what, uint64_t min, uint64_t max,
+                            uint64_t *ret_number, grv_error *error);
+
+#endif

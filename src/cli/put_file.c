@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading one file into a sink. */
+#include "cli/put_file.h"
+
+#include "cli/signals.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PUT_ORIGIN "put"
+
+/* What names the input in messages. */
+static const char *job_name(const cli_put_job *job)
+{
+    return job->is_stdin ? "standard input" : job->path;
+}
+
+static grv_status file_open(const cli_put_job *job, int *ret_fd, struct stat *ret_before,
+                            grv_error *error)
+{
+    int fd = STDIN_FILENO;
+    if (!job->is_stdin) {
+        /* A file found by a walk may have become a pipe by now; opening that would wait. */
+        int guard = job->only_regular ? O_NONBLOCK | O_NOFOLLOW : 0;
+        fd = open(job->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | guard);
+        if (fd < 0) {
+            return grv_error_set_errno(error, errno, PUT_ORIGIN, "cannot open %s", job->path);
+        }
+    }
+    grv_status status = GRV_OK;
+    if (fstat(fd, ret_before) < 0) {
+        status = grv_error_set_errno(error, errno, PUT_ORIGIN, "cannot look at %s", job_name(job));
+    } else if (S_ISDIR(ret_before->st_mode)) {
+        status = grv_error_set(error, GRV_INVALID_ARGUMENT, PUT_ORIGIN,
+                               "%s is a directory; put -r stores the files in it", job_name(job));
+    } else if (job->only_regular && !S_ISREG(ret_before->st_mode)) {
+        status = grv_error_set(error, GRV_CONFLICT, PUT_ORIGIN, "%s is no regular file any more",
+                               job->path);
+    }
+    if (status) {
+        if (!job->is_stdin) {
+            close(fd);
+        }
+        return status;
+    }
+    *ret_fd = fd;
+    return GRV_OK;
+}
+
+/* Waits for a pipe or terminal to have something, or for a signal. */
+static grv_status input_wait(const cli_put_context *context, int fd, const char *name,
+                             grv_error *error)
+{
+    struct pollfd waits[] = {{.fd = fd, .events = POLLIN},
+                             {.fd = cli_signals_fd(), .events = POLLIN}};
+    while (poll(waits, 2, -1) < 0) {
+        if (errno != EINTR && errno != EAGAIN) {
+            return grv_error_set_errno(error, errno, PUT_ORIGIN, "cannot wait for %s", name);
+        }
+    }
+    return grv_call_check(context->call, PUT_ORIGIN, error);
+}
+
+/* Fills the sink up to the file's end. */
+static grv_status file_read(const cli_put_context *context, cli_put_job *job, int fd, bool regular,
+                            grv_sink *sink, grv_error *error)
+{
+    for (;;) {
+        grv_span window;
+        grv_status status = grv_sink_reserve(context->call, sink, &window, error);
+        if (status) {
+            job->store_failed = true;
+            return status;
+        }
+        if (!regular) {
+            status = input_wait(context, fd, job_name(job), error);
+            if (status) {
+                return status;
+            }
+        }
+        ssize_t got = read(fd, window.data, window.size);
+        if (got < 0 && (errno == EINTR || errno == EAGAIN)) {
+            status = grv_call_check(context->call, PUT_ORIGIN, error);
+            if (status) {
+                return status;
+            }
+            continue;
+        }
+        if (got < 0) {
+            return grv_error_set_errno(error, errno, PUT_ORIGIN, "cannot read %s", job_name(job));
+        }
+        if (got == 0) {
+            return GRV_OK;
+        }
+        status = grv_sink_advance(context->call, sink, (size_t)got, error);
+        if (status) {
+            job->store_failed = true;
+            return status;
+        }
+        cli_progress_add(context->progress, (uint64_t)got);
+    }
+}
+
+static bool stat_differs(const struct stat *a, const struct stat *b)
+{
+    return a->st_size != b->st_size || a->st_mtim.tv_sec != b->st_mtim.tv_sec ||
+           a->st_mtim.tv_nsec != b->st_mtim.tv_nsec;
+}
+
+static grv_status file_put(const cli_put_context *context, cli_put_job *job, int fd,
+                           const struct stat *before, grv_error *error)
+{
+    bool regular = S_ISREG(before->st_mode);
+    grv_put_plan plan = {.attributes = context->attributes};
+    if (regular) {
+        plan.has_size_hint = true;
+        plan.size_hint = (uint64_t)before->st_size;
+        /* Only advice: what it returns changes nothing. */
+        (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    }
+    grv_blob_sink *sink;
+    grv_status status = grv_blob_store_open_put(context->call, context->blobs, &plan, &sink, error);
+    if (status) {
+        job->store_failed = true;
+        return status;
+    }
+    status = file_read(context, job, fd, regular, &sink->base, error);
+    if (!status && regular) {
+        struct stat after;
+        if (fstat(fd, &after) < 0) {
+            status =
+                grv_error_set_errno(error, errno, PUT_ORIGIN, "cannot look at %s", job_name(job));
+        } else {
+            job->changed = stat_differs(before, &after);
+        }
+    }
+    if (!status) {
+        status = grv_sink_commit(context->call, &sink->base, error);
+        job->store_failed = status != GRV_OK;
+    }
+    if (!status) {
+        job->result = sink->result;
+    }
+    grv_sink_free(&sink->base);
+    return status;
+}
+
+void cli_put_file(const cli_put_context *context, cli_put_job *job)
+{
+    uint64_t begun_ns = grv_now_ns();
+    struct stat before;
+    int fd;
+    grv_error *error = &job->error;
+    grv_error_clear(error);
+    grv_status status = grv_call_check(context->call, PUT_ORIGIN, error);
+    if (!status) {
+        status = file_open(job, &fd, &before, error);
+        if (!status) {
+            status = file_put(context, job, fd, &before, error);
+            if (!job->is_stdin) {
+                close(fd);
+            }
+        }
+    }
+    if (status && job->store_failed) {
+        grv_error_prefix(error, "%s", job_name(job));
+    }
+    error->status = status;
+    job->duration_ns = grv_now_ns() - begun_ns;
+}

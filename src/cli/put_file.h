@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One file, or standard input, into the store: read straight into the sink's own memory, checked
+ * for having changed meanwhile, committed.
+ */
+#ifndef GRAVITON_CLI_PUT_FILE_H
+#define GRAVITON_CLI_PUT_FILE_H
+
+#include "cli/progress.h"
+
+#include <graviton/store.h>
+
+/* What all puts of a run share. Read only, but for the progress's counter. */
+typedef struct cli_put_context {
+    const grv_call *call;
+    grv_blob_store *blobs;
+    const grv_attributes *attributes; /* NULL: none are named */
+    cli_progress *progress;
+} cli_put_context;
+
+/* One put: what to read, and what came of it. */
+typedef struct cli_put_job {
+    char *path;        /* malloc'ed; also the name that is printed */
+    bool is_stdin;     /* read descriptor 0 instead of opening path */
+    bool only_regular; /* found by a walk: refuse what is no regular file (any more) */
+    bool is_large;     /* or of unknown size: no two of these run at once */
+    bool is_abandoned; /* was never begun */
+    grv_error error;   /* status GRV_OK: stored, and result is valid */
+    bool store_failed; /* the error is the store's, not the file's */
+    bool changed;      /* size or time of the file changed while it was read */
+    uint64_t duration_ns;
+    grv_put_result result;
+} cli_put_job;
+
+/* Runs one put and fills in what came of it. Any thread. */
+void cli_put_file(const cli_put_context *context, cli_put_job *job);
+
+#endif
