@@ -56,7 +56,10 @@ typedef struct grv_blob_list {
 /* Operations of a cursor over blobs. No slot is NULL. */
 typedef struct grv_blob_cursor_ops {
     const char *name;
-    /* Up to `capacity` (> 0) next blobs; *ret_count 0 at the end, and again after it. */
+    /* Up to `capacity` (> 0) next blobs; *ret_count 0 at the end, and again after it. A blob whose
+     * record is GRV_CORRUPT or GRV_UNSUPPORTED fails the call that comes to it, named in the
+     * message; the next call goes on after it. Any other failure ends the list: a call after it
+     * is GRV_INVALID_ARGUMENT. */
     grv_status (*next)(const grv_call *call, grv_blob_cursor *cursor, grv_blob_info infos[],
                        size_t capacity, size_t *ret_count, grv_error *error);
     void (*free)(grv_blob_cursor *cursor);

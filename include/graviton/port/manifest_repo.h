@@ -94,7 +94,8 @@ struct grv_manifest_repo {
 /* Operations of a put. No slot is NULL. */
 typedef struct grv_manifest_put_ops {
     const char *name;
-    /* Adds the next blocks of the blob, in order. */
+    /* Adds the next blocks of the blob, in order. After a failure only free is of use: append and
+     * commit give that status again. */
     grv_status (*append)(const grv_call *call, grv_manifest_put *put, const grv_block_key keys[],
                          size_t count, grv_error *error);
     /*
