@@ -2,6 +2,7 @@
 /* The block stores that tests/conformance/block_store.c runs over. */
 #include "block_store_fixtures.h"
 
+#include <graviton/backend/fs.h>
 #include <graviton/backend/kv.h>
 #include <graviton/backend/memory.h>
 
@@ -45,8 +46,17 @@ static void close_kv_memory(grv_block_store *store, void **context, bool last)
     }
 }
 
+static grv_status open_fs(const char *dir, void **context, grv_block_store **ret_store,
+                          grv_error *error)
+{
+    (void)context;
+    grv_fs_config config = {.root = dir, .create = true};
+    return grv_block_store_fs_new(&config, ret_store, error);
+}
+
 const block_fixture block_fixtures[] = {
     {"memory", false, open_memory, close_plain},
     {"kv over memory", true, open_kv_memory, close_kv_memory},
+    {"fs", true, open_fs, close_plain},
 };
 const size_t block_fixture_count = sizeof block_fixtures / sizeof block_fixtures[0];
