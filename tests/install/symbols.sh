@@ -6,10 +6,11 @@ source=$1 build=$2 libdir='' include=''
 . "$(dirname "$0")/installed.sh"
 
 shared=$(nm -D --defined-only "$libdir/libgraviton.so" | awk '{ print $NF }' | sort -u)
-# A declaration is "type grv_name(" outside the bodies of inline functions.
+# A declaration is "type grv_name(", or extern data, outside the bodies of inline functions.
 declared=$("${CC:-cc}" -E -P -I "$include" -x c "$include/graviton/graviton.h" |
     grep -v '^ *#' | tr '\n' ' ' | sed 's/[;{}]/\n/g' | grep -vE '^ *(static|return)\b' |
-    sed -nE 's/^ *(const )?(struct )?[A-Za-z_][A-Za-z0-9_]* +\**(grv_[a-z0-9_]+) *\(.*/\3/p' | sort -u)
+    sed -nE 's/^ *(const )?(struct )?[A-Za-z_][A-Za-z0-9_]* +\**(grv_[a-z0-9_]+) *\(.*/\3/p
+        s/^ *extern .*[ *](grv_[a-z0-9_]+)(\[[^]]*\])? *$/\1/p' | sort -u)
 
 few=
 [ "$(wc -w <<<"$declared")" -gt 50 ] || few="found only: $declared"
