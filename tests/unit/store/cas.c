@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the blob_store suite cannot see from outside: damage below the blob store, the memory
+ * budget, and streams given up in the middle.
+ */
+#include "temp.h"
+#include "test.h"
+
+#include <graviton/backend/cas.h>
+#include <graviton/backend/kv.h>
+#include <graviton/backend/memory.h>
+
+#define MIB ((size_t)1 << 20)
+
+/* A cas store in memory, with its parts at hand. */
+typedef struct cas_rig {
+    grv_kv *kv;
+    grv_block_store *blocks;
+    grv_manifest_repo *manifests;
+    grv_blob_store *blobs;
+} cas_rig;
+
+static void rig_open(cas_rig *rig, const char *chunker, size_t budget_bytes)
+{
+    grv_error error = GRV_ERROR_INIT;
+    grv_cas_config config = {.hash = GRV_HASH_BLAKE3, .threads = 3, .budget_bytes = budget_bytes};
+    assert_grv_ok(
+        grv_chunker_spec_parse(grv_bytes_of(chunker, strlen(chunker)), &config.chunker, &error));
+    assert_grv_ok(grv_kv_memory_new(GRV_NS_COUNT, &rig->kv, &error));
+    assert_grv_ok(grv_block_store_memory_new(&rig->blocks, &error));
+    assert_grv_ok(grv_manifest_repo_kv_new(rig->kv, &rig->manifests, &error));
+    config.blocks = rig->blocks;
+    config.manifests = rig->manifests;
+    assert_grv_ok(grv_blob_store_cas_new(&config, &rig->blobs, &error));
+}
+
+static void rig_close(cas_rig *rig)
+{
+    grv_blob_store_free(rig->blobs);
+    grv_manifest_repo_free(rig->manifests);
+    grv_block_store_free(rig->blocks);
+    grv_kv_free(rig->kv);
+}
+
+static uint8_t *random_bytes(uint64_t seed, size_t size)
+{
+    uint8_t *data = malloc(size ? size : 1);
+    assert_non_null(data);
+    test_random_fill(&seed, data, size);
+    return data;
+}
+
+static grv_blob_key put(cas_rig *rig, const uint8_t *data, size_t size, const grv_put_plan *plan)
+{
+    grv_error error = GRV_ERROR_INIT;
+    grv_blob_sink *sink = NULL;
+    assert_grv_ok(grv_blob_store_open_put(NULL, rig->blobs, plan, &sink, &error));
+    assert_grv_ok(grv_sink_write(NULL, &sink->base, grv_bytes_of(data, size), &error));
+    assert_grv_ok(grv_sink_commit(NULL, &sink->base, &error));
+    grv_blob_key key = sink->result.key;
+    assert_true(sink->result.fresh_bytes + sink->result.duplicate_bytes == size);
+    grv_sink_free(&sink->base);
+    return key;
+}
+
+/* Reads until the stream ends or fails; checks what comes against `data`. */
+static grv_status drain(grv_source *source, const uint8_t *data, size_t *ret_size, grv_error *error)
+{
+    size_t size = 0;
+    for (;;) {
+        grv_bytes view;
+        grv_status status = grv_source_next(NULL, source, 100000, &view, error);
+        if (status || view.size == 0) {
+            *ret_size = size;
+            return status;
+        }
+        assert_memory_equal(view.data, data + size, view.size);
+        size += view.size;
+    }
+}
+
+static grv_status get(cas_rig *rig, const grv_blob_key *key, const uint8_t *data, size_t *ret_size,
+                      grv_error *error)
+{
+    grv_source *source = NULL;
+    grv_status status =
+        grv_blob_store_open_get(NULL, rig->blobs, key, GRV_RANGE_ALL, &source, error);
+    *ret_size = 0;
+    if (!status) {
+        status = drain(source, data, ret_size, error);
+    }
+    grv_source_free(source);
+    return status;
+}
+
+/* Removes the block that holds byte `offset` of a blob. */
+static grv_block_key remove_block_at(cas_rig *rig, const grv_blob_key *key, uint64_t offset)
+{
+    grv_error error = GRV_ERROR_INIT;
+    grv_ref_cursor *cursor = NULL;
+    grv_block_ref ref;
+    size_t count = 0;
+    bool removed = false;
+    assert_grv_ok(grv_blob_store_open_refs(NULL, rig->blobs, key, offset, &cursor, &error));
+    assert_grv_ok(grv_ref_cursor_next(NULL, cursor, &ref, 1, &count, &error));
+    grv_ref_cursor_free(cursor);
+    assert_grv_ok(grv_block_store_remove(NULL, rig->blocks, &ref.key, 1, &removed, &error));
+    assert_true(removed);
+    return ref.key;
+}
+
+/* Puts `bytes` into the block store under `key`, whether they fit it or not. */
+static void plant(cas_rig *rig, const grv_block_key *key, const uint8_t *bytes)
+{
+    grv_error error = GRV_ERROR_INIT;
+    grv_block_batch *batch = NULL;
+    grv_block block = {.key = *key, .bytes = {bytes, key->size}};
+    grv_block_result result;
+    assert_grv_ok(grv_block_store_open_batch(NULL, rig->blocks, &batch, &error));
+    assert_grv_ok(grv_block_batch_put(NULL, batch, &block, 1, NULL, &error));
+    assert_grv_ok(grv_block_batch_commit(NULL, batch, GRV_DURABLE, &result, 1, &error));
+    grv_block_batch_free(batch);
+}
+
+static void a_missing_block_is_corrupt_and_named(void **state)
+{
+    (void)state;
+    grv_error error = GRV_ERROR_INIT;
+    cas_rig rig;
+    rig_open(&rig, "fixed:64K", 0);
+    uint8_t *data = random_bytes(1, 5 * MIB);
+    grv_put_plan plan = {0};
+    grv_blob_key key = put(&rig, data, 5 * MIB, &plan);
+    grv_block_key lost = remove_block_at(&rig, &key, 3 * MIB);
+    size_t size;
+    char text[GRV_KEY_TEXT_SIZE];
+    assert_grv_status(get(&rig, &key, data, &size, &error), GRV_CORRUPT);
+    assert_true(size <= 3 * MIB);
+    grv_block_key_print(&lost, text);
+    assert_non_null(strstr(error.message, text));
+    grv_blob_key_print(&key, text);
+    assert_non_null(strstr(error.message, text));
+    assert_int_equal(put(&rig, data, 5 * MIB, &plan).size, 5 * MIB);
+    assert_grv_status(get(&rig, &key, data, &size, &error), GRV_OK);
+    assert_int_equal(size, 5 * MIB);
+    free(data);
+    rig_close(&rig);
+}
+
+static void a_wrong_block_is_never_given_out(void **state)
+{
+    (void)state;
+    grv_error error = GRV_ERROR_INIT;
+    cas_rig rig;
+    rig_open(&rig, "fixed:64K", 0);
+    uint8_t *data = random_bytes(2, 3 * MIB);
+    grv_put_plan plan = {0};
+    grv_blob_key key = put(&rig, data, 3 * MIB, &plan);
+    grv_block_key wrong = remove_block_at(&rig, &key, 3 * MIB - 1);
+    plant(&rig, &wrong, data);
+    size_t size;
+    char text[GRV_KEY_TEXT_SIZE];
+    assert_grv_status(get(&rig, &key, data, &size, &error), GRV_CORRUPT);
+    assert_true(size <= 3 * MIB - 65536);
+    grv_block_key_print(&wrong, text);
+    assert_non_null(strstr(error.message, text));
+    free(data);
+    rig_close(&rig);
+}
+
+/* Sound blocks joined under a name that is not theirs: only the whole digest can tell. */
+static void a_wrong_manifest_never_reads_to_its_end(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 65536, 65537, 1 * MIB, 9 * MIB + 5};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        grv_error error = GRV_ERROR_INIT;
+        cas_rig rig;
+        rig_open(&rig, "fixed:64K", 0);
+        uint8_t *data = random_bytes(3, sizes[i]);
+        grv_put_plan none = {0};
+        grv_blob_key key = put(&rig, data, sizes[i], &none);
+        grv_manifest_plan plan = {.block_hash = GRV_HASH_BLAKE3, .chunker = {GRV_CHUNKER_FIXED}};
+        plan.chunker.size = 65536;
+        grv_manifest_put *manifest = NULL;
+        grv_ref_cursor *refs = NULL;
+        grv_block_ref ref;
+        size_t count = 1;
+        assert_grv_ok(grv_manifest_repo_open_put(NULL, rig.manifests, &plan, &manifest, &error));
+        assert_grv_ok(grv_blob_store_open_refs(NULL, rig.blobs, &key, 0, &refs, &error));
+        for (;;) {
+            assert_grv_ok(grv_ref_cursor_next(NULL, refs, &ref, 1, &count, &error));
+            if (count == 0) {
+                break;
+            }
+            assert_grv_ok(grv_manifest_put_append(NULL, manifest, &ref.key, 1, &error));
+        }
+        grv_ref_cursor_free(refs);
+        grv_manifest_commit commit;
+        grv_blob_key liar = key;
+        liar.digest.bytes[31] ^= 1;
+        assert_grv_ok(grv_manifest_put_commit(NULL, manifest, &liar, NULL, &commit, &error));
+        grv_manifest_put_free(manifest);
+        size_t size;
+        assert_grv_status(get(&rig, &liar, data, &size, &error), GRV_CORRUPT);
+        assert_true(size < sizes[i]);
+        free(data);
+        rig_close(&rig);
+    }
+}
+
+static void a_blob_removed_under_a_reader_is_not_found(void **state)
+{
+    (void)state;
+    grv_error error = GRV_ERROR_INIT;
+    cas_rig rig;
+    rig_open(&rig, "fixed:64K", 0);
+    uint8_t *data = random_bytes(4, 40 * MIB);
+    grv_put_plan plan = {0};
+    grv_blob_key key = put(&rig, data, 40 * MIB, &plan);
+    grv_source *source = NULL;
+    grv_bytes view;
+    assert_grv_ok(grv_blob_store_open_get(NULL, rig.blobs, &key, GRV_RANGE_ALL, &source, &error));
+    assert_grv_ok(grv_source_next(NULL, source, 1000, &view, &error));
+    remove_block_at(&rig, &key, 40 * MIB - 1);
+    assert_grv_ok(grv_blob_store_remove(NULL, rig.blobs, &key, &error));
+    size_t size;
+    grv_status status = drain(source, data + 1000, &size, &error);
+    assert_grv_status(status, GRV_NOT_FOUND);
+    assert_grv_status(grv_source_next(NULL, source, 1000, &view, &error), GRV_NOT_FOUND);
+    grv_source_free(source);
+    free(data);
+    rig_close(&rig);
+}
+
+static void tiny_blocks_go_in_and_out(void **state)
+{
+    (void)state;
+    static const char *const chunkers[] = {"fixed:1", "fixed:64", "delimiter:00,16M"};
+    for (size_t i = 0; i < 3; i++) {
+        grv_error error = GRV_ERROR_INIT;
+        cas_rig rig;
+        rig_open(&rig, chunkers[i], 0);
+        size_t size = i == 0 ? 20000 : 2 * MIB + 7;
+        uint8_t *data = random_bytes(5 + i, size);
+        grv_put_plan plan = {0};
+        grv_blob_key key = put(&rig, data, size, &plan);
+        size_t got;
+        assert_grv_ok(get(&rig, &key, data, &got, &error));
+        assert_int_equal(got, size);
+        free(data);
+        rig_close(&rig);
+    }
+}
+
+static void a_wrong_size_hint_does_no_harm(void **state)
+{
+    (void)state;
+    static const uint64_t hints[] = {0, 10, MIB, 100 * MIB, UINT64_MAX};
+    grv_error error = GRV_ERROR_INIT;
+    cas_rig rig;
+    rig_open(&rig, "cdc:64K", 0);
+    uint8_t *data = random_bytes(9, 20 * MIB);
+    for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++) {
+        grv_put_plan plan = {.has_size_hint = true, .size_hint = hints[i]};
+        grv_blob_key key = put(&rig, data, 20 * MIB - i, &plan);
+        size_t size;
+        assert_grv_ok(get(&rig, &key, data, &size, &error));
+        assert_int_equal(size, 20 * MIB - i);
+    }
+    free(data);
+    rig_close(&rig);
+}
+
+static void the_budget_admits_what_fits(void **state)
+{
+    (void)state;
+    grv_error error = GRV_ERROR_INIT;
+    cas_rig rig;
+    rig_open(&rig, "cdc:4M", GRV_CAS_BUDGET_MIN);
+    grv_blob_sink *sinks[8] = {0};
+    grv_put_plan plan = {0};
+    size_t open = 0;
+    grv_status status = GRV_OK;
+    while (open < 8) {
+        grv_call call = {.deadline_ns = grv_now_ns() + UINT64_C(30000000)};
+        status = grv_blob_store_open_put(&call, rig.blobs, &plan, &sinks[open], &error);
+        if (status) {
+            break;
+        }
+        open++;
+    }
+    assert_grv_status(status, GRV_TIMEOUT);
+    assert_int_equal(open, 3); /* two tiles of 20 MiB each, 128 MiB in all */
+    grv_sink_free(&sinks[0]->base);
+    assert_grv_ok(grv_blob_store_open_put(NULL, rig.blobs, &plan, &sinks[0], &error));
+    for (size_t i = 0; i < open; i++) {
+        grv_sink_free(&sinks[i]->base);
+    }
+    rig_close(&rig);
+}
+
+static void a_put_given_up_anywhere_leaves_nothing(void **state)
+{
+    (void)state;
+    grv_error error = GRV_ERROR_INIT;
+    cas_rig rig;
+    rig_open(&rig, "cdc:16K", 0);
+    uint8_t *data = random_bytes(11, 12 * MIB);
+    for (size_t size = 0; size <= 12 * MIB; size += 700001) {
+        grv_blob_sink *sink = NULL;
+        grv_put_plan plan = {0};
+        assert_grv_ok(grv_blob_store_open_put(NULL, rig.blobs, &plan, &sink, &error));
+        assert_grv_ok(grv_sink_write(NULL, &sink->base, grv_bytes_of(data, size), &error));
+        grv_sink_free(&sink->base);
+    }
+    grv_blob_list list = {0};
+    grv_blob_cursor *cursor = NULL;
+    grv_blob_info info;
+    size_t count = 1;
+    assert_grv_ok(grv_blob_store_open_list(NULL, rig.blobs, &list, &cursor, &error));
+    assert_grv_ok(grv_blob_cursor_next(NULL, cursor, &info, 1, &count, &error));
+    assert_int_equal(count, 0);
+    grv_blob_cursor_free(cursor);
+    grv_block_stats stats;
+    assert_grv_ok(grv_block_store_stats(NULL, rig.blocks, &stats, &error));
+    assert_int_equal(stats.blocks, 0);
+    free(data);
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_missing_block_is_corrupt_and_named),
+        cmocka_unit_test(a_wrong_block_is_never_given_out),
+        cmocka_unit_test(a_wrong_manifest_never_reads_to_its_end),
+        cmocka_unit_test(a_blob_removed_under_a_reader_is_not_found),
+        cmocka_unit_test(tiny_blocks_go_in_and_out),
+        cmocka_unit_test(a_wrong_size_hint_does_no_harm),
+        cmocka_unit_test(the_budget_admits_what_fits),
+        cmocka_unit_test(a_put_given_up_anywhere_leaves_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
