@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lock files. What stands in one is for a message alone and may be anything: it is bounded and
+ * cleaned before it is shown, and never decides whether the lock is held. */
+#include "os/lock.h"
+
+#include "os/file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+/* Bytes of a lock file that are looked at. */
+#define LOCK_TEXT_MAX 120
+
+static grv_status refuse(int fd, const char *what, grv_error *error)
+{
+    uint8_t text[LOCK_TEXT_MAX + 1];
+    size_t size = 0;
+    grv_status status =
+        grv_file_read_all(fd, (grv_span){text, LOCK_TEXT_MAX}, &size, "lock file", NULL);
+    if (status) {
+        size = 0;
+    }
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] == '\n') {
+            size = i;
+        } else if (text[i] < 0x20 || text[i] > 0x7e) {
+            text[i] = '?';
+        }
+    }
+    text[size] = 0;
+    char *command = strchr((char *)text, ' ');
+    if (!command || command == (char *)text) {
+        return grv_error_set(error, GRV_UNAVAILABLE, "lock", "%s is in use by another process",
+                             what);
+    }
+    *command = 0;
+    return grv_error_set(error, GRV_UNAVAILABLE, "lock", "%s is in use by pid %s (%s)", what,
+                         (char *)text, command + 1);
+}
+
+static grv_status write_holder(int fd, const char *what, grv_error *error)
+{
+    char text[LOCK_TEXT_MAX];
+    snprintf(text, sizeof text, "%ld %.80s\n", (long)getpid(), program_invocation_short_name);
+    if (ftruncate(fd, 0) != 0) {
+        return grv_error_set_errno(error, errno, "lock", "cannot empty the lock file of %s", what);
+    }
+    return grv_file_write_all(fd, (grv_bytes){(const uint8_t *)text, strlen(text)}, "lock file",
+                              error);
+}
+
+grv_status grv_lock_open(int dir, const char *name, const char *what, grv_lock *ret_lock,
+                         grv_error *error)
+{
+    int fd = -1;
+    grv_status status = grv_file_open(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW, 0666, &fd, error);
+    if (status) {
+        grv_error_prefix(error, "cannot lock %s", what);
+        return status;
+    }
+    int failed;
+    do {
+        failed = grv_file_calls()->flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+    } while (failed == EINTR);
+    if (failed == EWOULDBLOCK) {
+        status = refuse(fd, what, error);
+    } else if (failed) {
+        status = grv_error_set_errno(error, failed, "lock", "cannot lock %s", what);
+    } else {
+        status = write_holder(fd, what, error);
+    }
+    if (status) {
+        grv_file_calls()->close(fd);
+        return status;
+    }
+    *ret_lock = (grv_lock){fd};
+    return GRV_OK;
+}
+
+void grv_lock_close(grv_lock *lock)
+{
+    /* Nothing that matters was written, so a failure to close loses nothing. */
+    grv_file_calls()->close(lock->fd);
+    lock->fd = -1;
+}
