@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An open RocksDB database: its options, column families by namespace, and the lock file that
+ * keeps other processes out. Ports of this backend share it.
+ */
+#ifndef GRV_BACKEND_ROCKS_HANDLE_H
+#define GRV_BACKEND_ROCKS_HANDLE_H
+
+#include "backend/rocks/watermark.h"
+#include "os/lock.h"
+
+#include <graviton/backend/rocks.h>
+#include <pthread.h>
+#include <rocksdb/c.h>
+
+/* Column families of a database: ours, "default", and any that an older version left. */
+#define GRV_ROCKS_FAMILIES_MAX (GRV_KV_NAMESPACE_MAX + 32u)
+
+typedef struct grv_rocks {
+    rocksdb_t *db;
+    rocksdb_column_family_handle_t *families[GRV_KV_NAMESPACE_MAX]; /* by namespace, in `opened` */
+    rocksdb_column_family_handle_t *opened[GRV_ROCKS_FAMILIES_MAX];
+    size_t opened_count;
+    rocksdb_readoptions_t *read;
+    rocksdb_writeoptions_t *durable;
+    rocksdb_writeoptions_t *ordered;
+    grv_lock lock;
+    grv_watermark watermark;
+    pthread_mutex_t failure_lock; /* guards `failure` */
+    int failed;                   /* atomic; set once `failure` is */
+    grv_error failure;
+} grv_rocks;
+
+/* Opens the database as grv_kv_rocks_new says. Ends with grv_rocks_close. */
+grv_status grv_rocks_open(const grv_rocks_config *config, grv_rocks **ret_rocks, grv_error *error);
+
+/* Makes ordered writes durable as far as that is possible and closes. */
+void grv_rocks_close(grv_rocks *rocks);
+
+/*
+ * Sets the error for RocksDB's message `text`, which it frees, and returns the status: the one
+ * place where its messages are turned into statuses. `doing` says what was tried.
+ */
+grv_status grv_rocks_error(char *text, const char *doing, grv_error *error);
+
+/*
+ * As grv_rocks_error, for a failed write. The database then takes no more writes: what its log
+ * holds is in doubt until it is read again, and RocksDB itself refuses most of them anyway.
+ */
+grv_status grv_rocks_stop(grv_rocks *rocks, char *text, const char *doing, grv_error *error);
+
+/* GRV_OK, or the failure that stopped writing, as often as it is asked for. */
+grv_status grv_rocks_writable(grv_rocks *rocks, grv_error *error);
+
+/* Makes all writes so far durable. */
+grv_status grv_rocks_sync(grv_rocks *rocks, grv_error *error);
+
+#endif
