@@ -5,6 +5,7 @@
 #include "temp.h"
 
 #include <graviton/backend/memory.h>
+#include <graviton/backend/rocks.h>
 
 static grv_status open_memory(const char *directory, grv_kv **ret_kv, grv_error *error)
 {
@@ -12,9 +13,21 @@ static grv_status open_memory(const char *directory, grv_kv **ret_kv, grv_error 
     return grv_kv_memory_new(KV_NAMESPACES, ret_kv, error);
 }
 
+static grv_status open_rocks(const char *directory, grv_kv **ret_kv, grv_error *error)
+{
+    static const char *const names[KV_NAMESPACES] = {"meta", "root", "block"};
+    const grv_rocks_config config = {
+        .directory = directory,
+        .namespaces = names,
+        .namespace_count = KV_NAMESPACES,
+        .create = true,
+    };
+    return grv_kv_rocks_new(&config, ret_kv, error);
+}
 
 static const kv_fixture fixtures[] = {
     {.name = "memory", .persistent = false, .open = open_memory},
+    {.name = "rocks", .persistent = true, .open = open_rocks},
 };
 
 #define FIXTURE_COUNT (sizeof fixtures / sizeof fixtures[0])
