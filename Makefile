@@ -53,6 +53,7 @@ install:
 	@tools/setup build
 	@tools/build build-install -Dbuildtype=release "-Dprefix=$(abspath $(PREFIX))"
 	@DESTDIR="$(DESTDIR)" meson install --no-rebuild --quiet -C build-install
+	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" -eq 0 ]; then ldconfig; fi
 
 clean:
 	rm -rf build build-*/
