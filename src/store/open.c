@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening a store: both halves, checked against each other before anything is written.
+ *
+ * Invariant: a half is never adopted. A store is made only where both halves are absent, in an
+ * order that a crash cannot spoil: superblock "creating", then the metadata's descriptor, then
+ * superblock "ready". While it says "creating" no blob can have been acknowledged, so the making
+ * is simply taken up again.
+ */
+#include "os/clock.h"
+#include "os/random.h"
+#include "store/descriptor.h"
+#include "store/place.h"
+
+#include <graviton/backend/cas.h>
+#include <graviton/backend/fs.h>
+#include <graviton/backend/kv.h>
+#include <graviton/backend/memory.h>
+#include <graviton/backend/rocks.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct grv_store {
+    grv_place place;
+    grv_store_info info;
+    grv_kv *kv;
+    grv_block_store *blocks;
+    grv_manifest_repo *manifests;
+    grv_blob_store *blobs;
+};
+
+/* What opening finds out. */
+typedef struct store_opening {
+    const grv_call *call;
+    const grv_store_config *config;
+    grv_store *store;
+    bool has_superblock;
+    bool has_descriptor;
+    grv_descriptor superblock;
+    grv_descriptor descriptor;
+} store_opening;
+
+/* ---- The halves ---- */
+
+/* Opens the metadata half; leaves store->kv NULL where it is absent and `create` is false. */
+static grv_status open_meta(grv_store *store, bool create, grv_error *error)
+{
+    grv_status status = GRV_OK;
+    if (store->place.meta == GRV_META_MEMORY) {
+        status = grv_kv_memory_new(GRV_NS_COUNT, &store->kv, error);
+    } else {
+        grv_rocks_config config = {
+            .directory = store->place.meta_path,
+            .namespaces = grv_kv_namespace_names,
+            .namespace_count = GRV_NS_COUNT,
+            .create = create,
+        };
+        status = grv_kv_rocks_new(&config, &store->kv, error);
+    }
+    if (status == GRV_NOT_FOUND && !create) {
+        return GRV_OK;
+    }
+    if (status) {
+        return status;
+    }
+    return grv_manifest_repo_kv_new(store->kv, &store->manifests, error);
+}
+
+/* Opens the bytes half; leaves store->blocks NULL where it is absent and `create` is false. */
+static grv_status open_blocks(grv_store *store, bool create, grv_error *error)
+{
+    grv_status status = GRV_OK;
+    switch (store->place.blocks) {
+    case GRV_BLOCKS_FS: {
+        const char *prefix = store->place.blocks_prefix;
+        grv_fs_config config = {
+            .root = store->place.blocks_path,
+            .prefix = *prefix ? prefix : NULL,
+            .create = create,
+        };
+        status = grv_block_store_fs_new(&config, &store->blocks, error);
+        break;
+    }
+    case GRV_BLOCKS_KV:
+        status =
+            store->kv ? grv_block_store_kv_new(store->kv, &store->blocks, error) : GRV_NOT_FOUND;
+        break;
+    case GRV_BLOCKS_MEMORY:
+        status = grv_block_store_memory_new(&store->blocks, error);
+        break;
+    }
+    return status == GRV_NOT_FOUND && !create ? GRV_OK : status;
+}
+
+static grv_status read_superblock(store_opening *opening, grv_error *error)
+{
+    grv_buffer text;
+    grv_buffer_init(&text, GRV_SUPERBLOCK_MAX);
+    grv_status status =
+        grv_block_store_superblock_get(opening->call, opening->store->blocks, &text, error);
+    if (!status) {
+        status = grv_descriptor_decode(grv_buffer_bytes(&text), GRV_HALF_BYTES,
+                                       &opening->superblock, error);
+        opening->has_superblock = status == GRV_OK;
+    } else if (status == GRV_NOT_FOUND) {
+        status = GRV_OK;
+    }
+    grv_buffer_done(&text);
+    return status;
+}
+
+static grv_status read_descriptor(store_opening *opening, grv_error *error)
+{
+    grv_buffer text;
+    grv_buffer_init(&text, GRV_DESCRIPTOR_MAX);
+    grv_status status =
+        grv_manifest_repo_descriptor_get(opening->call, opening->store->manifests, &text, error);
+    if (!status) {
+        status = grv_descriptor_decode(grv_buffer_bytes(&text), GRV_HALF_METADATA,
+                                       &opening->descriptor, error);
+        opening->has_descriptor = status == GRV_OK;
+    } else if (status == GRV_NOT_FOUND) {
+        status = GRV_OK;
+    }
+    grv_buffer_done(&text);
+    return status;
+}
+
+/* Opens what is there of both halves and reads their records. */
+static grv_status open_halves(store_opening *opening, grv_error *error)
+{
+    grv_store *store = opening->store;
+    grv_status status = open_meta(store, false, error);
+    if (!status) {
+        status = open_blocks(store, false, error);
+    }
+    if (!status && store->blocks) {
+        status = read_superblock(opening, error);
+    }
+    if (!status && store->manifests) {
+        status = read_descriptor(opening, error);
+    }
+    return status;
+}
+
+/* ---- Checking ---- */
+
+/* Where the halves are, for messages. */
+static const char *blocks_where(const grv_store *store)
+{
+    return store->place.blocks == GRV_BLOCKS_FS ? store->place.blocks_path
+                                                : grv_blocks_kind_name(store->place.blocks);
+}
+
+static const char *meta_where(const grv_store *store)
+{
+    return store->place.meta == GRV_META_ROCKS ? store->place.meta_path
+                                               : grv_meta_kind_name(store->place.meta);
+}
+
+/* One half names a store and the other does not. */
+static grv_status refuse_half(const store_opening *opening, grv_error *error)
+{
+    char id[2 * GRV_STORE_ID_SIZE + 1];
+    const grv_store *store = opening->store;
+    if (opening->has_superblock) {
+        grv_store_id_print(opening->superblock.info.id, id);
+        return grv_error_set(error, GRV_CONFLICT, "store",
+                             "the blocks in %s belong to store %s, but the metadata in %s is "
+                             "missing or empty: name the metadata that belongs to them, or restore "
+                             "it from a backup",
+                             blocks_where(store), id, meta_where(store));
+    }
+    grv_store_id_print(opening->descriptor.info.id, id);
+    return grv_error_set(error, GRV_CONFLICT, "store",
+                         "the metadata in %s belongs to store %s, but the blocks in %s are missing "
+                         "or have lost their superblock (%s): name the blocks that belong to it, "
+                         "or restore them from a backup",
+                         meta_where(store), id, blocks_where(store), GRV_FS_SUPERBLOCK);
+}
+
+static grv_status check_pair(const store_opening *opening, grv_error *error)
+{
+    const grv_store_info *bytes = &opening->superblock.info;
+    const grv_store_info *meta = &opening->descriptor.info;
+    if (memcmp(bytes->id, meta->id, GRV_STORE_ID_SIZE) != 0) {
+        char bytes_id[2 * GRV_STORE_ID_SIZE + 1];
+        char meta_id[2 * GRV_STORE_ID_SIZE + 1];
+        grv_store_id_print(bytes->id, bytes_id);
+        grv_store_id_print(meta->id, meta_id);
+        return grv_error_set(error, GRV_CONFLICT, "store",
+                             "the blocks in %s belong to store %s, the metadata in %s to store %s: "
+                             "name two halves of one store",
+                             blocks_where(opening->store), bytes_id, meta_where(opening->store),
+                             meta_id);
+    }
+    if (bytes->hash != meta->hash || !grv_chunker_spec_equal(&bytes->chunker, &meta->chunker)) {
+        return grv_error_set(error, GRV_CORRUPT, "store",
+                             "the halves of the store in %s and %s disagree on hash or chunker",
+                             blocks_where(opening->store), meta_where(opening->store));
+    }
+    return GRV_OK;
+}
+
+/* Refuses a hash or chunker that was asked for and is not the store's. */
+static grv_status check_wishes(const store_opening *opening, const grv_store_info *info,
+                               grv_error *error)
+{
+    const grv_store_config *config = opening->config;
+    if (config->hash != GRV_HASH_NONE && config->hash != info->hash) {
+        return grv_error_set(error, GRV_CONFLICT, "store",
+                             "the store in %s has hash %s, not %s: leave --hash out, or use "
+                             "another store",
+                             blocks_where(opening->store), grv_hash_name(info->hash),
+                             grv_hash_name(config->hash));
+    }
+    if (config->chunker && !grv_chunker_spec_equal(config->chunker, &info->chunker)) {
+        char has[GRV_CHUNKER_TEXT_SIZE];
+        char wants[GRV_CHUNKER_TEXT_SIZE];
+        grv_chunker_spec_print(&info->chunker, has);
+        grv_chunker_spec_print(config->chunker, wants);
+        return grv_error_set(error, GRV_CONFLICT, "store",
+                             "the store in %s has chunker %s, not %s: leave --chunker out, or use "
+                             "another store",
+                             blocks_where(opening->store), has, wants);
+    }
+    return GRV_OK;
+}
+
+/* ---- Making a store ---- */
+
+static grv_status write_superblock(store_opening *opening, bool creating, grv_error *error)
+{
+    grv_buffer before;
+    grv_buffer after;
+    grv_buffer_init(&before, GRV_SUPERBLOCK_MAX);
+    grv_buffer_init(&after, GRV_SUPERBLOCK_MAX);
+    grv_status status = GRV_OK;
+    if (opening->has_superblock) {
+        status =
+            grv_block_store_superblock_get(opening->call, opening->store->blocks, &before, error);
+    }
+    opening->superblock.creating = creating;
+    if (!status) {
+        status = grv_descriptor_encode(&opening->superblock, &after, error);
+    }
+    if (!status) {
+        grv_bytes expected = grv_buffer_bytes(&before);
+        status = grv_block_store_superblock_set(opening->call, opening->store->blocks,
+                                                opening->has_superblock ? &expected : NULL,
+                                                grv_buffer_bytes(&after), error);
+    }
+    if (status) {
+        grv_error_prefix(error, "cannot name the blocks in %s", blocks_where(opening->store));
+    }
+    opening->has_superblock = opening->has_superblock || status == GRV_OK;
+    grv_buffer_done(&before);
+    grv_buffer_done(&after);
+    return status;
+}
+
+static grv_status write_descriptor(store_opening *opening, grv_error *error)
+{
+    grv_buffer text;
+    grv_buffer_init(&text, GRV_DESCRIPTOR_MAX);
+    opening->descriptor = opening->superblock;
+    opening->descriptor.half = GRV_HALF_METADATA;
+    opening->descriptor.creating = false;
+    grv_status status = grv_descriptor_encode(&opening->descriptor, &text, error);
+    if (!status) {
+        status = grv_manifest_repo_descriptor_set(opening->call, opening->store->manifests, NULL,
+                                                  grv_buffer_bytes(&text), error);
+    }
+    if (status) {
+        grv_error_prefix(error, "cannot name the metadata in %s", meta_where(opening->store));
+    }
+    opening->has_descriptor = status == GRV_OK;
+    grv_buffer_done(&text);
+    return status;
+}
+
+/* What a new store will be: what was asked for, defaults for the rest, a fresh id. */
+static grv_status new_info(store_opening *opening, grv_error *error)
+{
+    const grv_store_config *config = opening->config;
+    grv_descriptor *superblock = &opening->superblock;
+    *superblock = (grv_descriptor){.half = GRV_HALF_BYTES, .creating = true};
+    superblock->info = (grv_store_info){
+        .format_version = GRV_STORE_FORMAT,
+        .hash = config->hash ? config->hash : GRV_HASH_BLAKE3,
+        .chunker = config->chunker ? *config->chunker : grv_chunker_default(),
+        .created_ns = grv_clock_realtime_ns(),
+    };
+    snprintf(superblock->blocks, sizeof superblock->blocks, "%s",
+             grv_blocks_kind_name(opening->store->place.blocks));
+    snprintf(superblock->meta, sizeof superblock->meta, "%s",
+             grv_meta_kind_name(opening->store->place.meta));
+    grv_status status = grv_chunker_spec_check(&superblock->info.chunker, error);
+    if (status) {
+        return status;
+    }
+    return grv_random_fill(superblock->info.id, GRV_STORE_ID_SIZE, error);
+}
+
+/* Opens the halves that are missing, making them. A block store over the metadata's key-value store
+ * comes after it. */
+static grv_status create_halves(grv_store *store, grv_error *error)
+{
+    bool blocks_first = store->place.blocks != GRV_BLOCKS_KV;
+    grv_status status = GRV_OK;
+    if (!store->blocks && blocks_first) {
+        status = open_blocks(store, true, error);
+    }
+    if (!status && !store->manifests) {
+        status = open_meta(store, true, error);
+    }
+    if (!status && !store->blocks) {
+        status = open_blocks(store, true, error);
+    }
+    return status;
+}
+
+static grv_status create_store(store_opening *opening, grv_error *error)
+{
+    grv_store *store = opening->store;
+    grv_status status = GRV_OK;
+    if (!opening->has_superblock) {
+        status = new_info(opening, error);
+        if (!status && !store->blocks && store->place.blocks != GRV_BLOCKS_KV) {
+            status = open_blocks(store, true, error);
+        }
+        if (!status && store->blocks) {
+            status = write_superblock(opening, true, error);
+        }
+    }
+    if (!status) {
+        status = create_halves(store, error);
+    }
+    if (!status && !opening->has_superblock) {
+        status = write_superblock(opening, true, error);
+    }
+    if (!status) {
+        status = write_descriptor(opening, error);
+    }
+    if (!status) {
+        status = write_superblock(opening, false, error);
+    }
+    return status;
+}
+
+/* Decides by what both halves say: a whole store, one to be made, or none. */
+static grv_status settle(store_opening *opening, grv_error *error)
+{
+    bool half_made = opening->has_superblock && opening->superblock.creating;
+    if (opening->has_superblock && opening->has_descriptor) {
+        grv_status status = check_pair(opening, error);
+        if (!status) {
+            status = check_wishes(opening, &opening->descriptor.info, error);
+        }
+        if (!status && half_made) {
+            status = write_superblock(opening, false, error);
+        }
+        return status;
+    }
+    if (opening->has_descriptor || (opening->has_superblock && !half_made)) {
+        return refuse_half(opening, error);
+    }
+    if (!opening->config->create) {
+        return grv_error_set(error, GRV_NOT_FOUND, "store",
+                             "no store in %s: `graviton put` makes one",
+                             blocks_where(opening->store));
+    }
+    if (half_made) {
+        grv_status status = check_wishes(opening, &opening->superblock.info, error);
+        if (status) {
+            return status;
+        }
+    }
+    return create_store(opening, error);
+}
+
+/* ---- Public ---- */
+
+static grv_status open_blobs(const grv_store_config *config, grv_store *store, grv_error *error)
+{
+    grv_cas_config cas = {
+        .blocks = store->blocks,
+        .manifests = store->manifests,
+        .hash = store->info.hash,
+        .chunker = store->info.chunker,
+        .threads = config->threads,
+        .budget_bytes = config->budget_bytes,
+        .ordered_blocks = store->place.blocks == GRV_BLOCKS_KV,
+    };
+    return grv_blob_store_cas_new(&cas, &store->blobs, error);
+}
+
+grv_status grv_store_open(const grv_call *call, const grv_store_config *config,
+                          grv_store **ret_store, grv_error *error)
+{
+    grv_store *store = calloc(1, sizeof *store);
+    if (!store) {
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "store", "no memory for a store");
+    }
+    store_opening opening = {.call = call, .config = config, .store = store};
+    grv_status status = grv_place_parse(config, &store->place, error);
+    if (!status) {
+        status = open_halves(&opening, error);
+    }
+    if (!status) {
+        status = settle(&opening, error);
+    }
+    if (!status) {
+        store->info = opening.descriptor.info;
+        status = open_blobs(config, store, error);
+    }
+    if (status) {
+        grv_store_close(store);
+        return status;
+    }
+    *ret_store = store;
+    return GRV_OK;
+}
+
+grv_blob_store *grv_store_blobs(grv_store *store)
+{
+    return store->blobs;
+}
+
+grv_block_store *grv_store_blocks(grv_store *store)
+{
+    return store->blocks;
+}
+
+grv_manifest_repo *grv_store_manifests(grv_store *store)
+{
+    return store->manifests;
+}
+
+const grv_store_info *grv_store_get_info(const grv_store *store)
+{
+    return &store->info;
+}
+
+void grv_store_close(grv_store *store)
+{
+    if (!store) {
+        return;
+    }
+    grv_blob_store_free(store->blobs);
+    grv_block_store_free(store->blocks);
+    grv_manifest_repo_free(store->manifests);
+    grv_kv_free(store->kv);
+    free(store);
+}
