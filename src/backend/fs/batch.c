@@ -392,17 +392,10 @@ static grv_status batch_commit(const grv_call *call, grv_block_batch *base,
     if (!status) {
         status = batch_drain(call, batch, error);
     }
-    static const grv_hash hashes[] = {GRV_HASH_BLAKE3, GRV_HASH_SHA256};
+    /* Whatever was put: a caller may rely on blocks that `missing` told it were there, and whoever
+     * put those may not have synced the directory. */
     for (size_t i = 0; i < 2 && !status; i++) {
-        bool used = false;
-        for (size_t k = 0; k < batch->count && !used; k++) {
-            used = batch->entries[k].key.digest.hash == hashes[i];
-        }
-        /* Blocks found there count too: whoever put them may not have synced the directory. */
-        if (used) {
-            status =
-                grv_fs_directory_settle(call, grv_fs_directory_of(batch->store, hashes[i]), error);
-        }
+        status = grv_fs_directory_settle(call, &batch->store->directories[i], error);
     }
     if (status) {
         return status;
