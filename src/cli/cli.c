@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-grv_status cli_store_open(cli *cli, bool create, grv_error *error)
+grv_status cli_store_open(cli_run *cli, bool create, grv_error *error)
 {
     grv_status status = cli_config_init(&cli->config, &cli->options, error);
     if (status) {
@@ -25,7 +25,7 @@ grv_status cli_store_open(cli *cli, bool create, grv_error *error)
     return GRV_OK;
 }
 
-int cli_fail(cli *cli, const grv_error *error)
+int cli_fail(cli_run *cli, const grv_error *error)
 {
     if (cli_error_is_broken_pipe(error)) {
         return CLI_EXIT_SIGNAL + 13; /* as if SIGPIPE had ended us, but in order */
@@ -34,7 +34,7 @@ int cli_fail(cli *cli, const grv_error *error)
     return cli_exit_of_status(error->status);
 }
 
-grv_status cli_ids_parse(const cli *cli, cli_id **ret_ids, grv_error *error)
+grv_status cli_ids_parse(const cli_run *cli, cli_id **ret_ids, grv_error *error)
 {
     size_t count = cli->options.operand_count;
     cli_id *ids = calloc(count > 0 ? count : 1, sizeof *ids);
@@ -52,7 +52,8 @@ grv_status cli_ids_parse(const cli *cli, cli_id **ret_ids, grv_error *error)
     return GRV_OK;
 }
 
-int cli_each_id(cli *cli, grv_status (*each)(cli *cli, const grv_blob_key *key, grv_error *error))
+int cli_each_id(cli_run *cli,
+                grv_status (*each)(cli_run *cli, const grv_blob_key *key, grv_error *error))
 {
     grv_error error = GRV_ERROR_INIT;
     cli_tally tally = {0};

@@ -16,7 +16,7 @@
 #include <graviton/graviton.h>
 
 /* One run of the program. */
-typedef struct cli {
+typedef struct cli_run {
     cli_options options;
     cli_config config; /* set by cli_store_open */
     cli_output output;
@@ -24,7 +24,7 @@ typedef struct cli {
     grv_call call;    /* carries the flag that signals raise */
     grv_store *store; /* NULL until cli_store_open */
     grv_blob_store *blobs;
-} cli;
+} cli_run;
 
 /* One subcommand. */
 typedef struct cli_command {
@@ -34,7 +34,7 @@ typedef struct cli_command {
     const cli_option *options; /* its own; NULL: none */
     size_t operands_min;
     size_t operands_max;
-    int (*run)(cli *cli); /* returns the exit code; has shown what failed */
+    int (*run)(cli_run *cli); /* returns the exit code; has shown what failed */
 } cli_command;
 
 extern const cli_command cli_command_put;
@@ -56,25 +56,26 @@ extern const char cli_help_common[];
 const cli_command *cli_command_find(const char *name);
 
 /* Prints the overview, or one command's help, to stdout. */
-grv_status cli_help_print(cli *cli, const cli_command *command, grv_error *error);
+grv_status cli_help_print(cli_run *cli, const cli_command *command, grv_error *error);
 
 /* Opens the configured store; `create` makes one where there is none. */
-grv_status cli_store_open(cli *cli, bool create, grv_error *error);
+grv_status cli_store_open(cli_run *cli, bool create, grv_error *error);
 
 /* Shows an error and returns its exit code. A reader of stdout that went away is not reported. */
-int cli_fail(cli *cli, const grv_error *error);
+int cli_fail(cli_run *cli, const grv_error *error);
 
 /*
  * Parses the operands as ids before the store is opened, so that a malformed one costs nothing.
  * *ret_ids is malloc'ed, options.operand_count long.
  */
-grv_status cli_ids_parse(const cli *cli, cli_id **ret_ids, grv_error *error);
+grv_status cli_ids_parse(const cli_run *cli, cli_id **ret_ids, grv_error *error);
 
 /*
  * Runs `each` for every operand as an id, in order, going on after a failure; opens the store
  * first. Returns the exit code of all. `each` reports through its status and error; after an error
  * of stdout or a cancelled call the rest is left out.
  */
-int cli_each_id(cli *cli, grv_status (*each)(cli *cli, const grv_blob_key *key, grv_error *error));
+int cli_each_id(cli_run *cli,
+                grv_status (*each)(cli_run *cli, const grv_blob_key *key, grv_error *error));
 
 #endif

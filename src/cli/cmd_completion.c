@@ -67,7 +67,7 @@ static const char completion_bash[] =
     "}\n"
     "complete -F _graviton graviton\n";
 
-static int completion_execute(cli *cli)
+static int completion_execute(cli_run *cli)
 {
     grv_error error = GRV_ERROR_INIT;
     if (strcmp(cli->options.operands[0], "bash") != 0) {

@@ -8,7 +8,7 @@
 /* Most bytes of one view: a block is at most that. */
 #define GET_VIEW_MAX ((size_t)GRV_BLOCK_SIZE_MAX)
 
-static grv_status get_copy(cli *cli, grv_source *source, cli_target *target, grv_error *error)
+static grv_status get_copy(cli_run *cli, grv_source *source, cli_target *target, grv_error *error)
 {
     for (;;) {
         grv_bytes view;
@@ -29,7 +29,7 @@ static grv_status get_copy(cli *cli, grv_source *source, cli_target *target, grv
 }
 
 /* The range asked for; one that does not fit is told apart from a blob that is not there. */
-static grv_status get_range(cli *cli, const grv_blob_key *key, grv_range *ret_range,
+static grv_status get_range(cli_run *cli, const grv_blob_key *key, grv_range *ret_range,
                             grv_error *error)
 {
     const char *text = cli->options.range;
@@ -49,7 +49,7 @@ static grv_status get_range(cli *cli, const grv_blob_key *key, grv_range *ret_ra
     return status;
 }
 
-static grv_status get_blob(cli *cli, const grv_blob_key *key, grv_error *error)
+static grv_status get_blob(cli_run *cli, const grv_blob_key *key, grv_error *error)
 {
     grv_range range;
     grv_status status = get_range(cli, key, &range, error);
@@ -77,7 +77,7 @@ static grv_status get_blob(cli *cli, const grv_blob_key *key, grv_error *error)
     return status;
 }
 
-static int get_execute(cli *cli)
+static int get_execute(cli_run *cli)
 {
     return cli_each_id(cli, get_blob);
 }

@@ -2,7 +2,7 @@
 /* help and version. */
 #include "cli/cli.h"
 
-static int help_execute(cli *cli)
+static int help_execute(cli_run *cli)
 {
     grv_error error = GRV_ERROR_INIT;
     const cli_command *command = NULL;
@@ -29,7 +29,7 @@ const cli_command cli_command_help = {
     .run = help_execute,
 };
 
-static int version_execute(cli *cli)
+static int version_execute(cli_run *cli)
 {
     grv_error error = GRV_ERROR_INIT;
     grv_status status;

@@ -8,7 +8,7 @@
 
 #define LS_BATCH 256
 
-static grv_status ls_print_text(cli *cli, const grv_blob_info *info, grv_bytes name,
+static grv_status ls_print_text(cli_run *cli, const grv_blob_info *info, grv_bytes name,
                                 grv_error *error)
 {
     char id[GRV_KEY_TEXT_SIZE];
@@ -25,7 +25,7 @@ static grv_status ls_print_text(cli *cli, const grv_blob_info *info, grv_bytes n
     return cli_output_named_row(&cli->output, lead, name, error);
 }
 
-static grv_status ls_print_json(cli *cli, const grv_blob_info *info, const grv_attribute *name,
+static grv_status ls_print_json(cli_run *cli, const grv_blob_info *info, const grv_attribute *name,
                                 grv_error *error)
 {
     char id[GRV_KEY_TEXT_SIZE];
@@ -51,7 +51,7 @@ static grv_status ls_print_json(cli *cli, const grv_blob_info *info, const grv_a
     return cli_output_json(&cli->output, object, error);
 }
 
-static grv_status ls_print(cli *cli, const grv_blob_info *info, grv_error *error)
+static grv_status ls_print(cli_run *cli, const grv_blob_info *info, grv_error *error)
 {
     grv_attributes attributes;
     grv_attributes_init(&attributes);
@@ -74,7 +74,7 @@ static grv_status ls_print(cli *cli, const grv_blob_info *info, grv_error *error
     return status;
 }
 
-static grv_status ls_list(cli *cli, uint64_t limit, grv_error *error)
+static grv_status ls_list(cli_run *cli, uint64_t limit, grv_error *error)
 {
     grv_blob_list list = {.order = cli->options.newest ? GRV_ORDER_NEWEST : GRV_ORDER_KEY};
     grv_blob_cursor *cursor;
@@ -99,7 +99,7 @@ static grv_status ls_list(cli *cli, uint64_t limit, grv_error *error)
     return status;
 }
 
-static int ls_execute(cli *cli)
+static int ls_execute(cli_run *cli)
 {
     grv_error error = GRV_ERROR_INIT;
     uint64_t limit = UINT64_MAX;

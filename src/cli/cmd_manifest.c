@@ -7,7 +7,7 @@
 
 #define MANIFEST_BATCH 256
 
-static grv_status manifest_print(cli *cli, const grv_block_ref *ref, grv_error *error)
+static grv_status manifest_print(cli_run *cli, const grv_block_ref *ref, grv_error *error)
 {
     char key[GRV_KEY_TEXT_SIZE];
     grv_block_key_print(&ref->key, key);
@@ -21,7 +21,7 @@ static grv_status manifest_print(cli *cli, const grv_block_ref *ref, grv_error *
                            ref->key.size, key);
 }
 
-static grv_status manifest_blob(cli *cli, const grv_blob_key *key, grv_error *error)
+static grv_status manifest_blob(cli_run *cli, const grv_blob_key *key, grv_error *error)
 {
     grv_ref_cursor *cursor;
     grv_status status = grv_blob_store_open_refs(&cli->call, cli->blobs, key, 0, &cursor, error);
@@ -43,7 +43,7 @@ static grv_status manifest_blob(cli *cli, const grv_blob_key *key, grv_error *er
     return status;
 }
 
-static int manifest_execute(cli *cli)
+static int manifest_execute(cli_run *cli)
 {
     return cli_each_id(cli, manifest_blob);
 }

@@ -13,7 +13,7 @@
 #define PUT_LARGE_BYTES (UINT64_C(4) << 20)
 
 typedef struct put_run {
-    cli *cli;
+    cli_run *cli;
     cli_put_pool *pool;
     cli_tally tally;
     int stop_code; /* not 0: begin nothing more */
@@ -202,7 +202,7 @@ static uint64_t operands_size(const cli_options *options)
     return total;
 }
 
-static int put_operands(cli *cli, const grv_attributes *attributes)
+static int put_operands(cli_run *cli, const grv_attributes *attributes)
 {
     grv_error error = GRV_ERROR_INIT;
     cli_put_context context = {.call = &cli->call,
@@ -266,17 +266,44 @@ static grv_status put_check(const cli_options *options, grv_error *error)
     return GRV_OK;
 }
 
-static int put_execute(cli *cli)
+/* Shows why no operand can be stored, or returns CLI_EXIT_OK where one may be. */
+static int put_hopeless(cli_run *cli)
+{
+    grv_error error = GRV_ERROR_INIT;
+    const cli_options *options = &cli->options;
+    for (size_t i = 0; i < options->operand_count; i++) {
+        struct stat info;
+        const char *operand = options->operands[i];
+        bool tree = options->recursive && stat(operand, &info) == 0 && S_ISDIR(info.st_mode);
+        if (tree || !cli_put_check(operand, NULL)) {
+            return CLI_EXIT_OK;
+        }
+    }
+    cli_tally tally = {0};
+    for (size_t i = 0; i < options->operand_count; i++) {
+        if (cli_put_check(options->operands[i], &error)) {
+            cli_tally_failure(&tally, cli_fail(cli, &error));
+        }
+    }
+    return cli_tally_code(&tally);
+}
+
+static int put_execute(cli_run *cli)
 {
     grv_error error = GRV_ERROR_INIT;
     grv_attributes attributes;
     grv_attributes_init(&attributes);
     bool named = cli->options.name || cli->options.type;
-    int code;
-    if (put_check(&cli->options, &error) || put_attributes(&cli->options, &attributes, &error) ||
-        cli_store_open(cli, true, &error)) {
+    int code = CLI_EXIT_OK;
+    if (put_check(&cli->options, &error) || put_attributes(&cli->options, &attributes, &error)) {
         code = cli_fail(cli, &error);
-    } else {
+    }
+    if (code == CLI_EXIT_OK) {
+        code = put_hopeless(cli);
+    }
+    if (code == CLI_EXIT_OK && cli_store_open(cli, true, &error)) {
+        code = cli_fail(cli, &error);
+    } else if (code == CLI_EXIT_OK) {
         code = put_operands(cli, named ? &attributes : NULL);
     }
     grv_attributes_done(&attributes);

@@ -2,12 +2,12 @@
 /* rm: removes blobs. */
 #include "cli/cli.h"
 
-static grv_status rm_blob(cli *cli, const grv_blob_key *key, grv_error *error)
+static grv_status rm_blob(cli_run *cli, const grv_blob_key *key, grv_error *error)
 {
     return grv_blob_store_remove(&cli->call, cli->blobs, key, error);
 }
 
-static int rm_execute(cli *cli)
+static int rm_execute(cli_run *cli)
 {
     return cli_each_id(cli, rm_blob);
 }

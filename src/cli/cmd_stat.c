@@ -16,7 +16,7 @@ typedef struct stat_view {
     char created[CLI_TIME_TEXT_SIZE];
 } stat_view;
 
-static grv_status stat_print_text(cli *cli, const stat_view *view, grv_error *error)
+static grv_status stat_print_text(cli_run *cli, const stat_view *view, grv_error *error)
 {
     grv_status status = cli_output_text(
         &cli->output, error,
@@ -34,7 +34,7 @@ static grv_status stat_print_text(cli *cli, const stat_view *view, grv_error *er
     return status;
 }
 
-static grv_status stat_print_json(cli *cli, const stat_view *view, grv_error *error)
+static grv_status stat_print_json(cli_run *cli, const stat_view *view, grv_error *error)
 {
     json_t *attributes = json_object();
     bool whole = attributes != NULL;
@@ -59,7 +59,7 @@ static grv_status stat_print_json(cli *cli, const stat_view *view, grv_error *er
     return cli_output_json(&cli->output, object, error);
 }
 
-static grv_status stat_blob(cli *cli, const grv_blob_key *key, grv_error *error)
+static grv_status stat_blob(cli_run *cli, const grv_blob_key *key, grv_error *error)
 {
     grv_blob_info info;
     grv_status status = grv_blob_store_stat(&cli->call, cli->blobs, key, &info, error);
@@ -83,7 +83,7 @@ static grv_status stat_blob(cli *cli, const grv_blob_key *key, grv_error *error)
     return status;
 }
 
-static int stat_execute(cli *cli)
+static int stat_execute(cli_run *cli)
 {
     return cli_each_id(cli, stat_blob);
 }

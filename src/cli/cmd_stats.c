@@ -31,7 +31,7 @@ static void stats_list(const grv_store_stats *stats, stats_figure ret_figures[ST
     }
 }
 
-static grv_status stats_print_ratio(cli *cli, const char *name, uint64_t above, uint64_t below,
+static grv_status stats_print_ratio(cli_run *cli, const char *name, uint64_t above, uint64_t below,
                                     grv_error *error)
 {
     if (below == 0) {
@@ -40,7 +40,7 @@ static grv_status stats_print_ratio(cli *cli, const char *name, uint64_t above, 
     return cli_output_text(&cli->output, error, "%s\t%.4f\n", name, (double)above / (double)below);
 }
 
-static grv_status stats_print_text(cli *cli, const grv_store_stats *stats, const char *store_id,
+static grv_status stats_print_text(cli_run *cli, const grv_store_stats *stats, const char *store_id,
                                    const char *chunker, grv_error *error)
 {
     const grv_store_info *info = grv_store_get_info(cli->store);
@@ -69,7 +69,7 @@ static json_t *stats_json_ratio(uint64_t above, uint64_t below)
     return below == 0 ? json_null() : json_real((double)above / (double)below);
 }
 
-static grv_status stats_print_json(cli *cli, const grv_store_stats *stats, const char *store_id,
+static grv_status stats_print_json(cli_run *cli, const grv_store_stats *stats, const char *store_id,
                                    const char *chunker, grv_error *error)
 {
     const grv_store_info *info = grv_store_get_info(cli->store);
@@ -95,7 +95,7 @@ static grv_status stats_print_json(cli *cli, const grv_store_stats *stats, const
     return cli_output_json(&cli->output, object, error);
 }
 
-static int stats_execute(cli *cli)
+static int stats_execute(cli_run *cli)
 {
     grv_error error = GRV_ERROR_INIT;
     grv_store_stats stats = {0};

@@ -16,14 +16,14 @@
 #define VERIFY_BAD_MAX  100000u /* blocks named of one blob */
 
 typedef struct verify_run {
-    cli *cli;
+    cli_run *cli;
     cli_tally tally;
     uint64_t blobs;
     uint64_t bytes;
     uint64_t corrupt;
 } verify_run;
 
-static grv_status verify_read(cli *cli, const grv_blob_key *key, grv_range range, bool progress,
+static grv_status verify_read(cli_run *cli, const grv_blob_key *key, grv_range range, bool progress,
                               grv_error *error)
 {
     grv_source *source;
@@ -47,7 +47,7 @@ static grv_status verify_read(cli *cli, const grv_blob_key *key, grv_range range
 }
 
 /* One row about a bad block, or about a blob of which no single block could be blamed (NULL). */
-static grv_status bad_print(cli *cli, const char *id, const grv_block_ref *ref,
+static grv_status bad_print(cli_run *cli, const char *id, const grv_block_ref *ref,
                             const grv_error *cause, grv_error *error)
 {
     char block[GRV_KEY_TEXT_SIZE] = "-";
@@ -79,7 +79,7 @@ static bool bad_append(json_t *list, const grv_block_ref *ref, const grv_error *
 }
 
 /* Reads the block of `ref` alone and tells of it if it is bad. */
-static grv_status bad_probe(cli *cli, const grv_blob_key *key, const char *id,
+static grv_status bad_probe(cli_run *cli, const grv_blob_key *key, const char *id,
                             const grv_block_ref *ref, json_t *list, size_t *count, grv_error *error)
 {
     grv_error cause = GRV_ERROR_INIT;
@@ -102,7 +102,7 @@ static grv_status bad_probe(cli *cli, const grv_blob_key *key, const char *id,
 }
 
 /* Walks the manifest and probes every block, one that repeats at once only once. */
-static grv_status bad_find(cli *cli, const grv_blob_key *key, const char *id, json_t *list,
+static grv_status bad_find(cli_run *cli, const grv_blob_key *key, const char *id, json_t *list,
                            size_t *count, grv_error *error)
 {
     grv_ref_cursor *cursor;
@@ -128,7 +128,7 @@ static grv_status bad_find(cli *cli, const grv_blob_key *key, const char *id, js
 }
 
 /* Tells of a corrupt blob. `cause` is what the full read said. */
-static grv_status bad_report(cli *cli, const grv_blob_key *key, const char *id,
+static grv_status bad_report(cli_run *cli, const grv_blob_key *key, const char *id,
                              const grv_error *cause, grv_error *error)
 {
     size_t count = 0;
@@ -155,7 +155,7 @@ static grv_status bad_report(cli *cli, const grv_blob_key *key, const char *id,
     return status;
 }
 
-static grv_status good_print(cli *cli, const grv_blob_key *key, const char *id,
+static grv_status good_print(cli_run *cli, const grv_blob_key *key, const char *id,
                              uint64_t duration_ns, grv_error *error)
 {
     if (!cli->output.json) {
@@ -170,7 +170,7 @@ static grv_status good_print(cli *cli, const grv_blob_key *key, const char *id,
 /* Checks one blob. GRV_OK also for one that was told to be corrupt; else it can't go on. */
 static grv_status verify_blob(verify_run *run, const grv_blob_key *key, grv_error *error)
 {
-    cli *cli = run->cli;
+    cli_run *cli = run->cli;
     char id[GRV_KEY_TEXT_SIZE];
     grv_error cause = GRV_ERROR_INIT;
     uint64_t begun_ns = grv_now_ns();
@@ -198,7 +198,7 @@ static grv_status verify_blob(verify_run *run, const grv_blob_key *key, grv_erro
 
 static grv_status verify_all(verify_run *run, grv_error *error)
 {
-    cli *cli = run->cli;
+    cli_run *cli = run->cli;
     grv_blob_list list = {.order = GRV_ORDER_KEY};
     grv_blob_cursor *cursor;
     grv_status status = grv_blob_store_open_list(&cli->call, cli->blobs, &list, &cursor, error);
@@ -226,7 +226,7 @@ static grv_status verify_all(verify_run *run, grv_error *error)
 /* The blobs named on the command line, going on after one that is not there. */
 static grv_status verify_named(verify_run *run, const cli_id *ids, grv_error *error)
 {
-    cli *cli = run->cli;
+    cli_run *cli = run->cli;
     for (size_t i = 0; i < cli->options.operand_count; i++) {
         grv_blob_key key;
         grv_status status = cli_id_resolve(&cli->call, cli->store, &ids[i], &key, error);
@@ -245,7 +245,7 @@ static grv_status verify_named(verify_run *run, const cli_id *ids, grv_error *er
 static int verify_finish(verify_run *run)
 {
     char bytes[CLI_SIZE_TEXT_SIZE];
-    cli *cli = run->cli;
+    cli_run *cli = run->cli;
     cli_progress_clear(&cli->progress);
     cli_size_print(run->bytes, bytes);
     if (run->corrupt > 0) {
@@ -260,7 +260,7 @@ static int verify_finish(verify_run *run)
     return cli_tally_code(&run->tally);
 }
 
-static int verify_execute(cli *cli)
+static int verify_execute(cli_run *cli)
 {
     grv_error error = GRV_ERROR_INIT;
     bool all = cli->options.all;

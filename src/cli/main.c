@@ -71,7 +71,7 @@ const char cli_help_common[] =
     "Without those the environment is asked: GRAVITON_STORE, or GRAVITON_BLOCKS and\n"
     "GRAVITON_META.\n";
 
-grv_status cli_help_print(cli *cli, const cli_command *command, grv_error *error)
+grv_status cli_help_print(cli_run *cli, const cli_command *command, grv_error *error)
 {
     cli_output *output = &cli->output;
     if (command) {
@@ -113,8 +113,8 @@ static int standard_files_guard(void)
     return 0;
 }
 
-static grv_status command_choose(const cli *cli, const char *name, const cli_command **ret_command,
-                                 grv_error *error)
+static grv_status command_choose(const cli_run *cli, const char *name,
+                                 const cli_command **ret_command, grv_error *error)
 {
     if (!name) {
         return grv_error_set(error, GRV_INVALID_ARGUMENT, "cli",
@@ -145,7 +145,7 @@ static grv_status command_choose(const cli *cli, const char *name, const cli_com
     return GRV_OK;
 }
 
-static int cli_run(cli *cli, int argc, char **argv)
+static int program_run(cli_run *cli, int argc, char **argv)
 {
     grv_error error = GRV_ERROR_INIT;
     const char *name = NULL;
@@ -170,7 +170,7 @@ static int cli_run(cli *cli, int argc, char **argv)
 }
 
 /* Flushes and closes stdout: some file systems tell of a lost write only then. */
-static int cli_finish(cli *cli, int code)
+static int cli_finish(cli_run *cli, int code)
 {
     grv_error error = GRV_ERROR_INIT;
     bool told = cli->output.failed.status != GRV_OK;
@@ -190,7 +190,7 @@ int main(int argc, char **argv)
     if (standard_files_guard() < 0) {
         return CLI_EXIT_OTHER;
     }
-    cli *run = calloc(1, sizeof *run);
+    cli_run *run = calloc(1, sizeof *run);
     if (!run) {
         return CLI_EXIT_OTHER;
     }
@@ -198,7 +198,7 @@ int main(int argc, char **argv)
     run->output.progress = &run->progress;
     run->output.call = &run->call;
     run->call.cancel = cli_signals_cancel();
-    int code = cli_run(run, argc, argv);
+    int code = program_run(run, argc, argv);
     cli_progress_clear(&run->progress);
     code = cli_finish(run, code);
     if (code != CLI_EXIT_OK && cli_signals_raised()) {

@@ -23,14 +23,14 @@ grv_status cli_write_all(const grv_call *call, int fd, grv_bytes bytes, const ch
         if (written < 0 && errno != EINTR) {
             return grv_error_set_errno(error, errno, OUTPUT_ORIGIN, "cannot write to %s", name);
         }
-        if (written < 0) {
+        size_t size = written > 0 ? (size_t)written : 0;
+        bytes = (grv_bytes){bytes.data + size, bytes.size - size};
+        if (bytes.size > 0) { /* cut short, perhaps by a signal: the next write might never end */
             grv_status status = grv_call_check(call, OUTPUT_ORIGIN, error);
             if (status) {
                 return status;
             }
-            continue;
         }
-        bytes = (grv_bytes){bytes.data + written, bytes.size - (size_t)written};
     }
     return GRV_OK;
 }
@@ -135,7 +135,8 @@ static int output_dump_piece(const char *data, size_t size, void *context)
 grv_status cli_output_json(cli_output *output, json_t *object, grv_error *error)
 {
     output_dump dump = {.output = output, .error = error};
-    if (!object || json_dump_callback(object, output_dump_piece, &dump, JSON_COMPACT) < 0) {
+    if (!object || json_dump_callback(object, output_dump_piece, &dump,
+                                      JSON_COMPACT | JSON_REAL_PRECISION(9)) < 0) {
         json_decref(object);
         if (dump.status) {
             return dump.status;

@@ -10,6 +10,7 @@
 #include "cli/progress.h"
 
 #include <graviton/bytes.h>
+#include <graviton/call.h>
 #include <jansson.h>
 
 /* Standard output. Used by the main thread alone. */

@@ -19,6 +19,24 @@ static const char *job_name(const cli_put_job *job)
     return job->is_stdin ? "standard input" : job->path;
 }
 
+static grv_status directory_refuse(const char *name, grv_error *error)
+{
+    return grv_error_set(error, GRV_INVALID_ARGUMENT, PUT_ORIGIN,
+                         "%s is a directory; put -r stores the files in it", name);
+}
+
+grv_status cli_put_check(const char *path, grv_error *error)
+{
+    struct stat info;
+    if (strcmp(path, "-") == 0) {
+        return GRV_OK;
+    }
+    if (stat(path, &info) < 0) {
+        return grv_error_set_errno(error, errno, PUT_ORIGIN, "cannot open %s", path);
+    }
+    return S_ISDIR(info.st_mode) ? directory_refuse(path, error) : GRV_OK;
+}
+
 static grv_status file_open(const cli_put_job *job, int *ret_fd, struct stat *ret_before,
                             grv_error *error)
 {
@@ -35,8 +53,7 @@ static grv_status file_open(const cli_put_job *job, int *ret_fd, struct stat *re
     if (fstat(fd, ret_before) < 0) {
         status = grv_error_set_errno(error, errno, PUT_ORIGIN, "cannot look at %s", job_name(job));
     } else if (S_ISDIR(ret_before->st_mode)) {
-        status = grv_error_set(error, GRV_INVALID_ARGUMENT, PUT_ORIGIN,
-                               "%s is a directory; put -r stores the files in it", job_name(job));
+        status = directory_refuse(job_name(job), error);
     } else if (job->only_regular && !S_ISREG(ret_before->st_mode)) {
         status = grv_error_set(error, GRV_CONFLICT, PUT_ORIGIN, "%s is no regular file any more",
                                job->path);

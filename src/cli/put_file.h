@@ -32,6 +32,12 @@ typedef struct cli_put_job {
     grv_put_result result;
 } cli_put_job;
 
+/*
+ * GRV_OK if `path` is there and no directory, or "-"; else the error that its put would end with.
+ * Asked before a store is made for nothing.
+ */
+grv_status cli_put_check(const char *path, grv_error *error);
+
 /* Runs one put and fills in what came of it. Any thread. */
 void cli_put_file(const cli_put_context *context, cli_put_job *job);
 
