@@ -4,6 +4,8 @@
 
 #include <graviton/chunker.h>
 
+#define BYTES_32 "000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f"
+
 static grv_status parse(const char *text, grv_chunker_spec *ret_spec)
 {
     grv_error error = GRV_ERROR_INIT;
@@ -109,9 +111,7 @@ static void malformed_specs_are_refused(void **state)
         "delimiter:0d0a,1",
         "delimiter:0a,17M",
         "delimiter:0a,1M,1",
-        /* 65 bytes */
-        "delimiter:000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f"
-        "000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f00",
+        ("delimiter:" BYTES_32 BYTES_32 "00"), /* 65 bytes */
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         grv_chunker_spec spec = {.size = 77};
