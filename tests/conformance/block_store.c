@@ -331,6 +331,8 @@ int main(void)
     struct CMUnitTest *tests = calloc(max, sizeof *tests);
     suite_run *runs = calloc(max, sizeof *runs);
     if (!tests || !runs) {
+        free(tests);
+        free(runs);
         return 1;
     }
     struct CMUnitTest *next = tests;

@@ -71,8 +71,8 @@ typedef struct grv_block_stats {
 typedef struct grv_block_store_ops {
     const char *name;
     /*
-     * For each key whether the store lacks it: ret_missing[i]. A block that is present is durable
-     * once a batch of this store, an empty one too, is committed after this answer. Never "missing"
+     * For each key whether the store lacks it: ret_missing[i]. "Present" means that the block is
+     * durable once any batch, even an empty one, is committed after this answer. Never "missing"
      * because of a failure: a failure fails the call.
      */
     grv_status (*missing)(const grv_call *call, grv_block_store *store, const grv_block_key keys[],

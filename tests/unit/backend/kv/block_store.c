@@ -182,7 +182,7 @@ static void a_block_is_a_frame_and_its_size(void **state)
     static uint8_t data[5000];
     memset(data, 'x', sizeof data);
     grv_block block = block_of(data, sizeof data);
-    grv_block_result result;
+    grv_block_result result = {0};
     assert_grv_status(store_blocks(f, &block, 1, GRV_DURABLE, &result), GRV_OK);
     grv_value value = row_get(f, GRV_NS_BLOCK, &block.key);
     grv_value info = row_get(f, GRV_NS_BLOCK_INFO, &block.key);
