@@ -47,6 +47,7 @@ static void cdc_pass_init(cdc_pass *pass, const grv_cutter *cutter, const uint8_
     pass->target = cutter->spec.size;
     pass->strict = 1u << (32 - bits - 2);
     pass->loose = 1u << (32 - bits + 2);
+    pass->list.count = 0;
     pass->list_from = 0;
     pass->list_to = 0;
     pass->list_next = 0;

@@ -97,6 +97,7 @@ static grv_status list_gaps(const grv_range_set *set, grv_range within, grv_rang
 {
     size_t from = find_end(set, within.first);
     size_t to = find_first(set, within.end);
+    assert(from <= to); /* what ends before `within` also begins before its end */
     size_t capacity = to - from + 1;
     grv_range_set gaps = {malloc(capacity * sizeof(grv_range)), 0, capacity};
     if (!gaps.ranges) {

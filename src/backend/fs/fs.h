@@ -228,7 +228,7 @@ void grv_fs_group_free(grv_fs_store *store, grv_fs_group *group);
 
 /* ---- batch.c ---- */
 
-grv_status grv_fs_batch_open(const grv_call *call, grv_block_store *store,
+grv_status grv_fs_batch_open(const grv_call *call, grv_block_store *base,
                              grv_block_batch **ret_batch, grv_error *error);
 
 /* ---- list.c ---- */

@@ -69,7 +69,7 @@ grv_status grv_manifest_repo_kv_open_refs(const grv_call *call, grv_manifest_rep
                                           const grv_blob_key *key, uint64_t offset,
                                           grv_ref_cursor **ret_cursor, grv_error *error);
 grv_status grv_manifest_repo_kv_open_list(const grv_call *call, grv_manifest_repo *base,
-                                          const grv_blob_list *list, grv_blob_cursor **ret_cursor,
+                                          const grv_blob_list *wanted, grv_blob_cursor **ret_cursor,
                                           grv_error *error);
 
 /* The slot attributes_set: a commit uses it too. */

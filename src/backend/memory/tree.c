@@ -6,6 +6,7 @@
  */
 #include "backend/memory/tree.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,6 +147,7 @@ static grv_status node_new(const grv_tree_edit *edit, uint64_t priority, grv_tre
 static grv_status own(const grv_tree_edit *edit, grv_tree_node **slot, grv_error *error)
 {
     grv_tree_node *old = *slot;
+    assert(old);
     if (old->edit == edit->id) {
         return GRV_OK;
     }
