@@ -60,10 +60,9 @@ grv_status grv_descriptor_encode(const grv_descriptor *descriptor, grv_buffer *o
     return status;
 }
 
-static grv_status decode_corrupt(grv_half half, const char *why, grv_error *error)
+static grv_status decode_corrupt(const char *why, grv_error *error)
 {
-    return grv_error_set(error, GRV_CORRUPT, "store", "the %s half's descriptor is damaged: %s",
-                         half_name(half), why);
+    return grv_error_set(error, GRV_CORRUPT, "store", "it is damaged: %s", why);
 }
 
 static bool copy_kind(json_t *root, const char *name, char ret_kind[GRV_HALF_KIND_SIZE])
@@ -83,7 +82,7 @@ static grv_status decode_version(json_t *root, grv_half half, grv_error *error)
     const char *kind = json_string_value(json_object_get(root, "graviton"));
     const json_t *features = json_object_get(root, "required_features");
     if (!json_is_integer(version) || !kind || !json_is_array(features)) {
-        return decode_corrupt(half, "version, kind or features are missing", error);
+        return decode_corrupt("version, kind or features are missing", error);
     }
     if (json_integer_value(version) > GRV_STORE_FORMAT) {
         return grv_error_set(error, GRV_UNSUPPORTED, "store",
@@ -92,7 +91,7 @@ static grv_status decode_version(json_t *root, grv_half half, grv_error *error)
                              (long long)json_integer_value(version), GRV_STORE_FORMAT);
     }
     if (json_integer_value(version) < 1 || strcmp(kind, half_name(half)) != 0) {
-        return decode_corrupt(half, "it is not a descriptor of this half", error);
+        return decode_corrupt("it is not a descriptor of this half", error);
     }
     if (json_array_size(features) > 0) {
         const char *feature = json_string_value(json_array_get(features, 0));
@@ -118,23 +117,23 @@ static grv_status decode_fields(json_t *root, grv_half half, grv_descriptor *ret
     const json_t *created = json_object_get(root, "created_ns");
     if (!id || !hash || !chunker || !state || !json_is_integer(created) ||
         json_integer_value(created) < 0) {
-        return decode_corrupt(half, "a field is missing", error);
+        return decode_corrupt("a field is missing", error);
     }
     if (!id_parse(id, descriptor.info.id) || !copy_kind(root, "blocks", descriptor.blocks) ||
         !copy_kind(root, "meta", descriptor.meta)) {
-        return decode_corrupt(half, "a field is malformed", error);
+        return decode_corrupt("a field is malformed", error);
     }
     if (grv_hash_parse(grv_bytes_of(hash, strlen(hash)), &descriptor.info.hash, NULL) ||
         grv_chunker_spec_parse(grv_bytes_of(chunker, strlen(chunker)), &descriptor.info.chunker,
                                NULL)) {
-        return decode_corrupt(half, "unknown hash or chunker", error);
+        return decode_corrupt("unknown hash or chunker", error);
     }
     descriptor.info.format_version =
         (uint32_t)json_integer_value(json_object_get(root, "format_version"));
     descriptor.info.created_ns = (uint64_t)json_integer_value(created);
     descriptor.creating = strcmp(state, "creating") == 0;
     if (!descriptor.creating && strcmp(state, "ready") != 0) {
-        return decode_corrupt(half, "unknown state", error);
+        return decode_corrupt("unknown state", error);
     }
     *ret_descriptor = descriptor;
     return GRV_OK;
@@ -143,18 +142,17 @@ static grv_status decode_fields(json_t *root, grv_half half, grv_descriptor *ret
 grv_status grv_descriptor_decode(grv_bytes text, grv_half half, grv_descriptor *ret_descriptor,
                                  grv_error *error)
 {
-    if (text.size > GRV_DESCRIPTOR_TEXT_MAX) {
-        return decode_corrupt(half, "it is too large", error);
+    if (text.size == 0 || text.size > GRV_DESCRIPTOR_TEXT_MAX) {
+        return decode_corrupt(text.size ? "it is too large" : "it is empty", error);
     }
     json_error_t json_error;
     json_t *root =
         json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, &json_error);
     if (!root) {
-        return decode_corrupt(half, json_error.text, error);
+        return decode_corrupt(json_error.text, error);
     }
-    grv_status status = json_is_object(root)
-                            ? decode_fields(root, half, ret_descriptor, error)
-                            : decode_corrupt(half, "it is not a JSON object", error);
+    grv_status status = json_is_object(root) ? decode_fields(root, half, ret_descriptor, error)
+                                             : decode_corrupt("it is not a JSON object", error);
     json_decref(root);
     return status;
 }

@@ -43,6 +43,19 @@ typedef struct store_opening {
 
 /* ---- The halves ---- */
 
+/* Where the halves are, for messages. */
+static const char *blocks_where(const grv_store *store)
+{
+    return store->place.blocks == GRV_BLOCKS_FS ? store->place.blocks_path
+                                                : grv_blocks_kind_name(store->place.blocks);
+}
+
+static const char *meta_where(const grv_store *store)
+{
+    return store->place.meta == GRV_META_ROCKS ? store->place.meta_path
+                                               : grv_meta_kind_name(store->place.meta);
+}
+
 /* Opens the metadata half; leaves store->kv NULL where it is absent and `create` is false. */
 static grv_status open_meta(grv_store *store, bool create, grv_error *error)
 {
@@ -103,6 +116,10 @@ static grv_status read_superblock(store_opening *opening, grv_error *error)
         status = grv_descriptor_decode(grv_buffer_bytes(&text), GRV_HALF_BYTES,
                                        &opening->superblock, error);
         opening->has_superblock = status == GRV_OK;
+        if (status) {
+            grv_error_prefix(error, "the superblock of the blocks in %s",
+                             blocks_where(opening->store));
+        }
     } else if (status == GRV_NOT_FOUND) {
         status = GRV_OK;
     }
@@ -120,6 +137,10 @@ static grv_status read_descriptor(store_opening *opening, grv_error *error)
         status = grv_descriptor_decode(grv_buffer_bytes(&text), GRV_HALF_METADATA,
                                        &opening->descriptor, error);
         opening->has_descriptor = status == GRV_OK;
+        if (status) {
+            grv_error_prefix(error, "the descriptor of the metadata in %s",
+                             meta_where(opening->store));
+        }
     } else if (status == GRV_NOT_FOUND) {
         status = GRV_OK;
     }
@@ -127,16 +148,52 @@ static grv_status read_descriptor(store_opening *opening, grv_error *error)
     return status;
 }
 
-/* Opens what is there of both halves and reads their records. */
+/*
+ * A database without blocks that have a superblock belongs to other blocks: a store is named in
+ * its bytes first. Refused before the database is opened, because opening one writes to it.
+ */
+static grv_status refuse_lone_database(const store_opening *opening, grv_error *error)
+{
+    const grv_store *store = opening->store;
+    if (opening->has_superblock || store->place.meta != GRV_META_ROCKS) {
+        return GRV_OK;
+    }
+    bool exists = false;
+    grv_status status = grv_rocks_exists(store->place.meta_path, &exists, error);
+    if (status || !exists) {
+        return status;
+    }
+    return grv_error_set(error, GRV_CONFLICT, "store",
+                         "there is metadata in %s, but the blocks in %s are missing or have lost "
+                         "their superblock (%s): name the blocks that belong to it, or restore "
+                         "them from a backup",
+                         store->place.meta_path, blocks_where(store), GRV_FS_SUPERBLOCK);
+}
+
+/* Opens what is there of both halves and reads their records. Blocks over the metadata's key-value
+ * store come after it, all others before. */
 static grv_status open_halves(store_opening *opening, grv_error *error)
 {
     grv_store *store = opening->store;
-    grv_status status = open_meta(store, false, error);
-    if (!status) {
+    bool over_meta = store->place.blocks == GRV_BLOCKS_KV;
+    grv_status status = GRV_OK;
+    if (!over_meta) {
         status = open_blocks(store, false, error);
+        if (!status && store->blocks) {
+            status = read_superblock(opening, error);
+        }
+        if (!status) {
+            status = refuse_lone_database(opening, error);
+        }
     }
-    if (!status && store->blocks) {
-        status = read_superblock(opening, error);
+    if (!status) {
+        status = open_meta(store, false, error);
+    }
+    if (!status && over_meta) {
+        status = open_blocks(store, false, error);
+        if (!status && store->blocks) {
+            status = read_superblock(opening, error);
+        }
     }
     if (!status && store->manifests) {
         status = read_descriptor(opening, error);
@@ -145,19 +202,6 @@ static grv_status open_halves(store_opening *opening, grv_error *error)
 }
 
 /* ---- Checking ---- */
-
-/* Where the halves are, for messages. */
-static const char *blocks_where(const grv_store *store)
-{
-    return store->place.blocks == GRV_BLOCKS_FS ? store->place.blocks_path
-                                                : grv_blocks_kind_name(store->place.blocks);
-}
-
-static const char *meta_where(const grv_store *store)
-{
-    return store->place.meta == GRV_META_ROCKS ? store->place.meta_path
-                                               : grv_meta_kind_name(store->place.meta);
-}
 
 /* One half names a store and the other does not. */
 static grv_status refuse_half(const store_opening *opening, grv_error *error)
