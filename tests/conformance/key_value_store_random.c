@@ -408,7 +408,7 @@ static void of_many_inserts_one_wins(void **state)
 }
 
 #define GROUP  10
-#define ROUNDS 60
+#define ROUNDS 30
 
 /* Replaces a group of keys as one, now and then by way of a range delete. */
 static void replace_group(racer *self, unsigned round)
