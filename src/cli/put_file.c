@@ -170,7 +170,7 @@ void cli_put_file(const cli_put_context *context, cli_put_job *job)
 {
     uint64_t begun_ns = grv_now_ns();
     struct stat before;
-    int fd;
+    int fd = -1;
     grv_error *error = &job->error;
     grv_error_clear(error);
     grv_status status = grv_call_check(context->call, PUT_ORIGIN, error);
