@@ -5,13 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-grv_status cli_store_open(cli_run *cli, bool create, grv_error *error)
+grv_status cli_store_open(cli_run *cli, cli_access access, grv_error *error)
 {
     grv_status status = cli_config_init(&cli->config, &cli->options, error);
     if (status) {
         return status;
     }
-    cli->config.store.create = create;
+    cli->config.store.create = access == CLI_CREATE;
+    cli->config.store.read_only = access == CLI_READ;
     status = grv_store_open(&cli->call, &cli->config.store, &cli->store, error);
     if (status == GRV_NOT_FOUND && error && !strstr(error->message, "graviton put")) {
         size_t used = strlen(error->message);
@@ -52,7 +53,7 @@ grv_status cli_ids_parse(const cli_run *cli, cli_id **ret_ids, grv_error *error)
     return GRV_OK;
 }
 
-int cli_each_id(cli_run *cli,
+int cli_each_id(cli_run *cli, cli_access access,
                 grv_status (*each)(cli_run *cli, const grv_blob_key *key, grv_error *error))
 {
     grv_error error = GRV_ERROR_INIT;
@@ -61,7 +62,7 @@ int cli_each_id(cli_run *cli,
     if (cli_ids_parse(cli, &ids, &error)) {
         return cli_fail(cli, &error);
     }
-    if (cli_store_open(cli, false, &error)) {
+    if (cli_store_open(cli, access, &error)) {
         free(ids);
         return cli_fail(cli, &error);
     }

@@ -58,8 +58,15 @@ const cli_command *cli_command_find(const char *name);
 /* Prints the overview, or one command's help, to stdout. */
 grv_status cli_help_print(cli_run *cli, const cli_command *command, grv_error *error);
 
-/* Opens the configured store; `create` makes one where there is none. */
-grv_status cli_store_open(cli_run *cli, bool create, grv_error *error);
+/* What a command will do with the store. */
+typedef enum cli_access {
+    CLI_READ,  /* nothing is written */
+    CLI_WRITE, /* the store is there */
+    CLI_CREATE /* it is made where there is none */
+} cli_access;
+
+/* Opens the configured store. */
+grv_status cli_store_open(cli_run *cli, cli_access access, grv_error *error);
 
 /* Shows an error and returns its exit code. A reader of stdout that went away is not reported. */
 int cli_fail(cli_run *cli, const grv_error *error);
@@ -75,7 +82,7 @@ grv_status cli_ids_parse(const cli_run *cli, cli_id **ret_ids, grv_error *error)
  * first. Returns the exit code of all. `each` reports through its status and error; after an error
  * of stdout or a cancelled call the rest is left out.
  */
-int cli_each_id(cli_run *cli,
+int cli_each_id(cli_run *cli, cli_access access,
                 grv_status (*each)(cli_run *cli, const grv_blob_key *key, grv_error *error));
 
 #endif

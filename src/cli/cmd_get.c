@@ -79,7 +79,7 @@ static grv_status get_blob(cli_run *cli, const grv_blob_key *key, grv_error *err
 
 static int get_execute(cli_run *cli)
 {
-    return cli_each_id(cli, get_blob);
+    return cli_each_id(cli, CLI_READ, get_blob);
 }
 
 static const cli_option get_options[] = {

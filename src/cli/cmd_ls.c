@@ -105,7 +105,7 @@ static int ls_execute(cli_run *cli)
     uint64_t limit = UINT64_MAX;
     if ((cli->options.limit &&
          cli_number_parse(cli->options.limit, "--limit", 0, UINT64_MAX, &limit, &error)) ||
-        cli_store_open(cli, false, &error) || ls_list(cli, limit, &error)) {
+        cli_store_open(cli, CLI_READ, &error) || ls_list(cli, limit, &error)) {
         return cli_fail(cli, &error);
     }
     return CLI_EXIT_OK;

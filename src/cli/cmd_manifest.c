@@ -45,7 +45,7 @@ static grv_status manifest_blob(cli_run *cli, const grv_blob_key *key, grv_error
 
 static int manifest_execute(cli_run *cli)
 {
-    return cli_each_id(cli, manifest_blob);
+    return cli_each_id(cli, CLI_READ, manifest_blob);
 }
 
 static const char manifest_help[] =

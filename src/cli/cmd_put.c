@@ -301,7 +301,7 @@ static int put_execute(cli_run *cli)
     if (code == CLI_EXIT_OK) {
         code = put_hopeless(cli);
     }
-    if (code == CLI_EXIT_OK && cli_store_open(cli, true, &error)) {
+    if (code == CLI_EXIT_OK && cli_store_open(cli, CLI_CREATE, &error)) {
         code = cli_fail(cli, &error);
     } else if (code == CLI_EXIT_OK) {
         code = put_operands(cli, named ? &attributes : NULL);

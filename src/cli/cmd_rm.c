@@ -9,7 +9,7 @@ static grv_status rm_blob(cli_run *cli, const grv_blob_key *key, grv_error *erro
 
 static int rm_execute(cli_run *cli)
 {
-    return cli_each_id(cli, rm_blob);
+    return cli_each_id(cli, CLI_WRITE, rm_blob);
 }
 
 static const char rm_help[] =

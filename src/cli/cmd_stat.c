@@ -85,7 +85,7 @@ static grv_status stat_blob(cli_run *cli, const grv_blob_key *key, grv_error *er
 
 static int stat_execute(cli_run *cli)
 {
-    return cli_each_id(cli, stat_blob);
+    return cli_each_id(cli, CLI_READ, stat_blob);
 }
 
 static const char stat_help[] =

@@ -99,7 +99,7 @@ static int stats_execute(cli_run *cli)
 {
     grv_error error = GRV_ERROR_INIT;
     grv_store_stats stats = {0};
-    if (cli_store_open(cli, false, &error) ||
+    if (cli_store_open(cli, CLI_READ, &error) ||
         grv_store_count(&cli->call, cli->store, &stats, &error)) {
         return cli_fail(cli, &error);
     }

@@ -274,7 +274,7 @@ static int verify_execute(cli_run *cli)
         return cli_fail(cli, &error);
     }
     int code;
-    if (cli_store_open(cli, false, &error)) {
+    if (cli_store_open(cli, CLI_READ, &error)) {
         code = cli_fail(cli, &error);
     } else {
         verify_run run = {.cli = cli};

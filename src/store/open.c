@@ -35,6 +35,7 @@ typedef struct store_opening {
     const grv_call *call;
     const grv_store_config *config;
     grv_store *store;
+    bool writable; /* the metadata half is open for writing, or not open */
     bool has_superblock;
     bool has_descriptor;
     grv_descriptor superblock;
@@ -56,8 +57,11 @@ static const char *meta_where(const grv_store *store)
                                                : grv_meta_kind_name(store->place.meta);
 }
 
-/* Opens the metadata half; leaves store->kv NULL where it is absent and `create` is false. */
-static grv_status open_meta(grv_store *store, bool create, grv_error *error)
+/* How to open the metadata half. */
+typedef enum meta_mode { META_READ, META_WRITE, META_CREATE } meta_mode;
+
+/* Opens the metadata half; leaves store->kv NULL where it is absent and is not to be made. */
+static grv_status open_meta(grv_store *store, meta_mode mode, grv_error *error)
 {
     grv_status status = GRV_OK;
     if (store->place.meta == GRV_META_MEMORY) {
@@ -67,11 +71,12 @@ static grv_status open_meta(grv_store *store, bool create, grv_error *error)
             .directory = store->place.meta_path,
             .namespaces = grv_kv_namespace_names,
             .namespace_count = GRV_NS_COUNT,
-            .create = create,
+            .create = mode == META_CREATE,
+            .read_only = mode == META_READ,
         };
         status = grv_kv_rocks_new(&config, &store->kv, error);
     }
-    if (status == GRV_NOT_FOUND && !create) {
+    if (status == GRV_NOT_FOUND && mode != META_CREATE) {
         return GRV_OK;
     }
     if (status) {
@@ -170,6 +175,31 @@ static grv_status refuse_lone_database(const store_opening *opening, grv_error *
                          store->place.meta_path, blocks_where(store), GRV_FS_SUPERBLOCK);
 }
 
+/* The metadata half is opened for reading first, so that nothing is written to a half that turns
+ * out to be the wrong one; this opens it again to write. */
+static grv_status reopen_to_write(store_opening *opening, grv_error *error)
+{
+    grv_store *store = opening->store;
+    if (opening->writable || !store->kv || store->place.meta == GRV_META_MEMORY) {
+        return GRV_OK;
+    }
+    bool over_meta = store->place.blocks == GRV_BLOCKS_KV;
+    if (over_meta) {
+        grv_block_store_free(store->blocks);
+        store->blocks = NULL;
+    }
+    grv_manifest_repo_free(store->manifests);
+    store->manifests = NULL;
+    grv_kv_free(store->kv);
+    store->kv = NULL;
+    grv_status status = open_meta(store, META_WRITE, error);
+    if (!status && over_meta) {
+        status = open_blocks(store, false, error);
+    }
+    opening->writable = status == GRV_OK;
+    return status;
+}
+
 /* Opens what is there of both halves and reads their records. Blocks over the metadata's key-value
  * store come after it, all others before. */
 static grv_status open_halves(store_opening *opening, grv_error *error)
@@ -187,7 +217,12 @@ static grv_status open_halves(store_opening *opening, grv_error *error)
         }
     }
     if (!status) {
-        status = open_meta(store, false, error);
+        status = open_meta(store, META_READ, error);
+        if (status == GRV_UNSUPPORTED && !opening->config->read_only) {
+            /* Its making was cut short, or it is of an older version: nothing to read as it is. */
+            status = open_meta(store, META_WRITE, error);
+            opening->writable = status == GRV_OK;
+        }
     }
     if (!status && over_meta) {
         status = open_blocks(store, false, error);
@@ -357,7 +392,7 @@ static grv_status create_halves(grv_store *store, grv_error *error)
         status = open_blocks(store, true, error);
     }
     if (!status && !store->manifests) {
-        status = open_meta(store, true, error);
+        status = open_meta(store, META_CREATE, error);
     }
     if (!status && !store->blocks) {
         status = open_blocks(store, true, error);
@@ -368,7 +403,10 @@ static grv_status create_halves(grv_store *store, grv_error *error)
 static grv_status create_store(store_opening *opening, grv_error *error)
 {
     grv_store *store = opening->store;
-    grv_status status = GRV_OK;
+    grv_status status = reopen_to_write(opening, error);
+    if (status) {
+        return status;
+    }
     if (!opening->has_superblock) {
         status = new_info(opening, error);
         if (!status && !store->blocks && store->place.blocks != GRV_BLOCKS_KV) {
@@ -402,8 +440,11 @@ static grv_status settle(store_opening *opening, grv_error *error)
         if (!status) {
             status = check_wishes(opening, &opening->descriptor.info, error);
         }
-        if (!status && half_made) {
-            status = write_superblock(opening, false, error);
+        if (!status && !opening->config->read_only) {
+            status = reopen_to_write(opening, error);
+            if (!status && half_made) {
+                status = write_superblock(opening, false, error);
+            }
         }
         return status;
     }
@@ -449,6 +490,10 @@ grv_status grv_store_open(const grv_call *call, const grv_store_config *config,
     }
     store_opening opening = {.call = call, .config = config, .store = store};
     grv_status status = grv_place_parse(config, &store->place, error);
+    if (!status && config->create && config->read_only) {
+        status = grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
+                               "a store cannot be made and be read-only");
+    }
     if (!status) {
         status = open_halves(&opening, error);
     }

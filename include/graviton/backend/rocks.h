@@ -18,8 +18,9 @@ typedef struct grv_rocks_config {
     const char *directory;
     const char *const *namespaces; /* names by number; new ones are created */
     unsigned namespace_count;
-    bool create;               /* make the database where there is none; else GRV_NOT_FOUND */
-    size_t cache_bytes;        /* block cache; 0: 32 MiB */
+    bool read_only;     /* writes nothing: a write is GRV_UNSUPPORTED. Not together with create */
+    bool create;        /* make the database where there is none; else GRV_NOT_FOUND */
+    size_t cache_bytes; /* block cache; 0: 32 MiB */
     size_t write_buffer_bytes; /* all memtables together; 0: 32 MiB */
 } grv_rocks_config;
 

@@ -81,6 +81,10 @@ grv_status grv_rocks_stop(grv_rocks *rocks, char *text, const char *doing, grv_e
 
 grv_status grv_rocks_writable(grv_rocks *rocks, grv_error *error)
 {
+    if (rocks->read_only) {
+        return grv_error_set(error, GRV_UNSUPPORTED, "rocks",
+                             "the database is open for reading only");
+    }
     if (!__atomic_load_n(&rocks->failed, __ATOMIC_ACQUIRE)) {
         return GRV_OK;
     }

@@ -101,6 +101,16 @@ static bool list_has(const family_list *list, const char *name)
     return false;
 }
 
+static bool there_has(const family_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->there_count; i++) {
+        if (strcmp(list->there[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static grv_status list_add(family_list *list, const char *name, grv_error *error)
 {
     if (list_has(list, name)) {
@@ -138,6 +148,12 @@ static grv_status list_fill(family_list *list, const grv_rocks_config *config, b
                                  "two namespaces are named %s", config->namespaces[i]);
         }
         status = list_add(list, config->namespaces[i], error);
+        if (!status && config->read_only && !there_has(list, config->namespaces[i])) {
+            status = grv_error_set(error, GRV_UNSUPPORTED, "rocks",
+                                   "the database in %s lacks namespace %s: it has to be opened for "
+                                   "writing once",
+                                   config->directory, config->namespaces[i]);
+        }
     }
     for (size_t i = 0; !status && i < list->there_count; i++) {
         status = list_add(list, list->there[i], error);
@@ -166,8 +182,13 @@ static grv_status open_database(grv_rocks *rocks, const grv_rocks_config *config
             list.options[i] = strcmp(list.names[i], LARGE_FAMILY) == 0 ? large : options;
         }
         char *failed = NULL;
-        rocks->db = rocksdb_open_column_families(options, config->directory, (int)list.count,
-                                                 list.names, list.options, rocks->opened, &failed);
+        rocks->db =
+            config->read_only
+                ? rocksdb_open_for_read_only_column_families(
+                      options, config->directory, (int)list.count, list.names, list.options,
+                      rocks->opened, 0, &failed)
+                : rocksdb_open_column_families(options, config->directory, (int)list.count,
+                                               list.names, list.options, rocks->opened, &failed);
         if (failed) {
             rocks->db = NULL;
             status = grv_rocks_error(failed, "open the database", error);
@@ -207,7 +228,7 @@ static grv_status open_locked(grv_rocks *rocks, const grv_rocks_config *config, 
     if (status) {
         return status;
     }
-    status = grv_watermark_open(dir, &rocks->watermark, error);
+    status = grv_watermark_open(dir, config->read_only, &rocks->watermark, error);
     if (status) {
         return status;
     }
@@ -264,6 +285,10 @@ grv_status grv_rocks_open(const grv_rocks_config *config, grv_rocks **ret_rocks,
     if (status) {
         return status;
     }
+    if (config->read_only && config->create) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "rocks",
+                             "a database cannot be made and be read-only");
+    }
     if (!exists && !config->create) {
         return grv_error_set(error, GRV_NOT_FOUND, "rocks", "there is no database in %s",
                              config->directory);
@@ -273,6 +298,7 @@ grv_status grv_rocks_open(const grv_rocks_config *config, grv_rocks **ret_rocks,
     if (status) {
         return status;
     }
+    rocks->read_only = config->read_only;
     int dir = -1;
     status = grv_directory_open(AT_FDCWD, config->directory, config->create, &dir, error);
     if (!status) {
@@ -294,6 +320,9 @@ grv_status grv_rocks_open(const grv_rocks_config *config, grv_rocks **ret_rocks,
 
 grv_status grv_rocks_sync(grv_rocks *rocks, grv_error *error)
 {
+    if (rocks->read_only) {
+        return GRV_OK; /* nothing was written that could want it */
+    }
     grv_status status = grv_rocks_writable(rocks, error);
     if (status) {
         return status;
@@ -333,7 +362,7 @@ static void flush_tables(grv_rocks *rocks)
 
 void grv_rocks_close(grv_rocks *rocks)
 {
-    if (grv_rocks_sync(rocks, NULL) == GRV_OK) {
+    if (!rocks->read_only && grv_rocks_sync(rocks, NULL) == GRV_OK) {
         flush_tables(rocks);
     }
     rocks_destroy(rocks);

@@ -24,6 +24,7 @@ typedef struct grv_rocks {
     rocksdb_readoptions_t *read;
     rocksdb_writeoptions_t *durable;
     rocksdb_writeoptions_t *ordered;
+    bool read_only;
     grv_lock lock;
     grv_watermark watermark;
     pthread_mutex_t failure_lock; /* guards `failure` */

@@ -27,11 +27,16 @@ static uint64_t get_le64(const uint8_t *in)
     return value;
 }
 
-grv_status grv_watermark_open(int dir, grv_watermark *ret_watermark, grv_error *error)
+grv_status grv_watermark_open(int dir, bool read_only, grv_watermark *ret_watermark,
+                              grv_error *error)
 {
     int fd = -1;
-    grv_status status =
-        grv_file_open(dir, GRV_WATERMARK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW, 0666, &fd, error);
+    int flags = read_only ? O_RDONLY | O_NOFOLLOW : O_RDWR | O_CREAT | O_NOFOLLOW;
+    grv_status status = grv_file_open(dir, GRV_WATERMARK_FILE, flags, 0666, &fd, error);
+    if (status == GRV_NOT_FOUND && read_only) {
+        *ret_watermark = (grv_watermark){-1, 0};
+        return GRV_OK;
+    }
     if (status) {
         return status;
     }

@@ -23,8 +23,10 @@ typedef struct grv_watermark {
     uint64_t sequence; /* atomic: the greatest noted */
 } grv_watermark;
 
-/* Opens or makes the file in `dir`. What is no valid number counts as none. */
-grv_status grv_watermark_open(int dir, grv_watermark *ret_watermark, grv_error *error);
+/* Opens the file in `dir`, to be raised (it is made where it is missing) or only to be read. What
+ * is no valid number counts as none. */
+grv_status grv_watermark_open(int dir, bool read_only, grv_watermark *ret_watermark,
+                              grv_error *error);
 
 /* Notes that all up to `sequence` is durable. Where that fails the older number stays, which is as
  * true as before. Thread-safe. */
