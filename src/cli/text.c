@@ -8,6 +8,7 @@
 #include <time.h>
 
 #define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
+#define PADDING     64u            /* base64's "=" behind its 64 digits */
 
 bool cli_name_needs_escape(grv_bytes name)
 {
@@ -139,7 +140,8 @@ json_t *cli_json_text(grv_bytes text)
 
 static json_t *json_base64(grv_bytes bytes)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                 "0123456789+/=";
     char *text = malloc(bytes.size / 3 * 4 + 5);
     if (!text) {
         return NULL;
@@ -152,8 +154,8 @@ static json_t *json_base64(grv_bytes bytes)
         unsigned b2 = left > 2 ? bytes.data[i + 2] : 0u;
         text[used++] = digits[b0 >> 2];
         text[used++] = digits[(b0 & 3) << 4 | b1 >> 4];
-        text[used++] = left > 1 ? digits[(b1 & 15) << 2 | b2 >> 6] : '=';
-        text[used++] = left > 2 ? digits[b2 & 63] : '=';
+        text[used++] = digits[left > 1 ? (b1 & 15) << 2 | b2 >> 6 : PADDING];
+        text[used++] = digits[left > 2 ? b2 & 63 : PADDING];
     }
     json_t *string = json_stringn(text, used);
     free(text);
