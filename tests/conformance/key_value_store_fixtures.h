@@ -36,7 +36,7 @@ typedef struct kv_test {
 } kv_test;
 
 /* Closes and opens the store of a reopened case. */
-void kv_case_turn(kv_case *kv_case);
+void kv_case_turn(kv_case *self);
 
 /* Runs `count` tests over every fixture, fresh and, where it is persistent, reopened. Returns
  * what main shall. */

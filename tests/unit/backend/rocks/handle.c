@@ -82,7 +82,7 @@ static int role_hold(void)
 {
     int failed = say(0);
     while (!failed) {
-        pause();
+        failed = pause() == 0;
     }
     return failed;
 }
