@@ -132,6 +132,37 @@ grv_status grv_file_sync(int fd, const char *name, grv_error *error)
     return GRV_OK;
 }
 
+/* Appends what an open file holds, which must be at most `max` bytes: one more is read to see. */
+static grv_status read_bounded(int fd, const char *name, size_t max, grv_buffer *out,
+                               grv_error *error)
+{
+    size_t room = out->max - out->size;
+    room = room < max ? room : max;
+    grv_status status = grv_buffer_reserve(out, room, error);
+    if (status) {
+        return status;
+    }
+    size_t got = 0;
+    status = grv_file_read_all(fd, (grv_span){out->data + out->size, room}, &got, name, error);
+    if (status) {
+        return status;
+    }
+    uint8_t more;
+    ssize_t past;
+    do {
+        past = grv_file_calls()->pread(fd, &more, 1, (off_t)got);
+    } while (past < 0 && errno == EINTR);
+    if (past < 0) {
+        return grv_error_set_errno(error, errno, "os", "cannot read %s", name);
+    }
+    if (past > 0) {
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "os", "%s has more than %zu bytes", name,
+                             room);
+    }
+    out->size += got;
+    return GRV_OK;
+}
+
 grv_status grv_file_read_small(int dir, const char *name, size_t max, grv_buffer *out,
                                grv_error *error)
 {
@@ -140,35 +171,12 @@ grv_status grv_file_read_small(int dir, const char *name, size_t max, grv_buffer
     if (status) {
         return status;
     }
-    size_t got = 0;
-    status =
-        grv_buffer_reserve(out, max < out->max - out->size ? max : out->max - out->size, error);
-    if (!status) {
-        grv_span room = {out->data + out->size, out->capacity - out->size};
-        room.size = room.size < max ? room.size : max;
-        status = grv_file_read_all(fd, room, &got, name, error);
-    }
-    uint8_t more;
-    size_t more_size = 0;
-    if (!status) {
-        ssize_t past;
-        do {
-            past = grv_file_calls()->pread(fd, &more, 1, (off_t)got);
-        } while (past < 0 && errno == EINTR);
-        if (past < 0) {
-            status = grv_error_set_errno(error, errno, "os", "cannot read %s", name);
-        } else {
-            more_size = (size_t)past;
-        }
-    }
-    if (!status && more_size > 0) {
-        status =
-            grv_error_set(error, GRV_LIMIT_EXCEEDED, "os", "%s has more than %zu bytes", name, got);
-    }
+    size_t before = out->size;
+    status = read_bounded(fd, name, max, out, error);
     grv_status closed = grv_file_close(fd, name, status ? NULL : error);
-    status = status ? status : closed;
-    if (!status) {
-        out->size += got;
+    if (!status && closed) {
+        out->size = before;
+        status = closed;
     }
     return status;
 }
