@@ -70,7 +70,7 @@ static void references_begin_where_they_are_asked_to(void **state)
     test_blob blob = test_blob_make(9, count);
     test_put_new(self->repo, &blob);
     manifest_case_turn(self);
-    for (uint64_t n = 0; n < count; n += count / 40 + 1) {
+    for (uint64_t n = 0; n < count; n += count / 15 + 1) {
         uint64_t first = test_blocks_size(blob.seed, n);
         uint64_t last = test_blocks_size(blob.seed, n + 1) - 1;
         assert_grv_ok(test_read_refs(self->repo, &blob, first, n, 512, &error));
