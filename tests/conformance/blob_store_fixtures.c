@@ -1,8 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every blob store there is, for the conformance suite: one entry each. */
+/*
+ * Every blob store there is, for the conformance suite: one entry each. The `cas` ones differ in
+ * where blocks and manifests lie and in how streams are cut.
+ */
 #include "blob_store_fixtures.h"
 
+#include <graviton/backend/cas.h>
+#include <graviton/backend/fs.h>
+#include <graviton/backend/kv.h>
 #include <graviton/backend/memory.h>
+#include <graviton/backend/rocks.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -23,9 +33,110 @@ static void memory_close(void *context)
     grv_blob_store_free(context);
 }
 
+/* A cas store and what lies under it. */
+typedef struct cas_halves {
+    grv_kv *kv;
+    grv_block_store *blocks;
+    grv_manifest_repo *manifests;
+    grv_blob_store *store;
+} cas_halves;
+
+static void cas_close(void *context)
+{
+    cas_halves *halves = context;
+    grv_blob_store_free(halves->store);
+    grv_manifest_repo_free(halves->manifests);
+    grv_block_store_free(halves->blocks);
+    grv_kv_free(halves->kv);
+    free(halves);
+}
+
+static grv_status open_rocks(const char *directory, grv_kv **ret_kv, grv_error *error)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/meta", directory);
+    const grv_rocks_config config = {
+        .directory = path,
+        .namespaces = grv_kv_namespace_names,
+        .namespace_count = GRV_NS_COUNT,
+        .create = true,
+    };
+    return grv_kv_rocks_new(&config, ret_kv, error);
+}
+
+static grv_status open_files(const char *directory, grv_block_store **ret_store, grv_error *error)
+{
+    const grv_fs_config config = {.root = directory, .create = true};
+    return grv_block_store_fs_new(&config, ret_store, error);
+}
+
+/* Opens the halves that a fixture names and the cas store over them. */
+static grv_status cas_open_halves(const blob_store_fixture *fixture, const char *directory,
+                                  cas_halves *halves, grv_error *error)
+{
+    grv_cas_config config = {
+        .hash = fixture->hash,
+        .threads = 3,
+        .ordered_blocks = fixture->halves == FIXTURE_KV_MEMORY || fixture->halves == FIXTURE_ROCKS,
+    };
+    grv_status status = fixture->persistent ? open_rocks(directory, &halves->kv, error)
+                                            : grv_kv_memory_new(GRV_NS_COUNT, &halves->kv, error);
+    if (!status) {
+        status = grv_manifest_repo_kv_new(halves->kv, &halves->manifests, error);
+    }
+    if (!status && config.ordered_blocks) {
+        status = grv_block_store_kv_new(halves->kv, &halves->blocks, error);
+    } else if (!status && fixture->halves == FIXTURE_FILES) {
+        status = open_files(directory, &halves->blocks, error);
+    } else if (!status) {
+        status = grv_block_store_memory_new(&halves->blocks, error);
+    }
+    if (!status) {
+        status = grv_chunker_spec_parse(grv_bytes_of(fixture->blocks, strlen(fixture->blocks)),
+                                        &config.chunker, error);
+    }
+    if (status) {
+        return status;
+    }
+    config.blocks = halves->blocks;
+    config.manifests = halves->manifests;
+    return grv_blob_store_cas_new(&config, &halves->store, error);
+}
+
+static grv_status cas_open(const blob_store_fixture *fixture, const char *directory,
+                           void **ret_context, grv_blob_store **ret_store, grv_error *error)
+{
+    cas_halves *halves = calloc(1, sizeof *halves);
+    if (!halves) {
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "fixture", "no memory for a store");
+    }
+    grv_status status = cas_open_halves(fixture, directory, halves, error);
+    if (status) {
+        cas_close(halves);
+        return status;
+    }
+    *ret_context = halves;
+    *ret_store = halves->store;
+    return GRV_OK;
+}
+
+#define MEMORY(name, hash, large)                                                                  \
+    {                                                                                              \
+        name, false, hash, NULL, large, FIXTURE_NONE, memory_open, memory_close                    \
+    }
+#define CAS(name, halves, chunker, hash, large)                                                    \
+    {                                                                                              \
+        name, halves == FIXTURE_ROCKS || halves == FIXTURE_FILES, hash, chunker, large, halves,    \
+            cas_open, cas_close                                                                    \
+    }
+
 const blob_store_fixture blob_store_fixtures[] = {
-    {"memory", false, GRV_HASH_BLAKE3, NULL, 64 * MIB, memory_open, memory_close},
-    {"memory-sha256", false, GRV_HASH_SHA256, NULL, 4 * MIB, memory_open, memory_close},
+    MEMORY("memory", GRV_HASH_BLAKE3, 64 * MIB),
+    MEMORY("memory-sha256", GRV_HASH_SHA256, 4 * MIB),
+    CAS("cas-memory-cdc", FIXTURE_BLOCKS_MEMORY, "cdc:16K", GRV_HASH_BLAKE3, 64 * MIB),
+    CAS("cas-memory-fixed", FIXTURE_BLOCKS_MEMORY, "fixed:64", GRV_HASH_BLAKE3, 4 * MIB),
+    CAS("cas-memory-lines", FIXTURE_BLOCKS_MEMORY, "delimiter:0a", GRV_HASH_SHA256, 8 * MIB),
+    CAS("cas-kv-memory", FIXTURE_KV_MEMORY, "cdc:16K", GRV_HASH_SHA256, 8 * MIB),
 };
 
 const size_t blob_store_fixture_count = sizeof blob_store_fixtures / sizeof blob_store_fixtures[0];

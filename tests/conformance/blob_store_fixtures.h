@@ -5,6 +5,16 @@
 
 #include <graviton/port/blob_store.h>
 
+/* What lies under a cas store: blocks in memory, or in the key-value store of the manifests, or in
+ * files. Manifests are in RocksDB where the store is persistent, else in memory. */
+typedef enum fixture_halves {
+    FIXTURE_NONE, /* no cas store */
+    FIXTURE_BLOCKS_MEMORY,
+    FIXTURE_KV_MEMORY,
+    FIXTURE_ROCKS,
+    FIXTURE_FILES
+} fixture_halves;
+
 /* One implementation under test. */
 typedef struct blob_store_fixture {
     const char *name;
@@ -12,6 +22,7 @@ typedef struct blob_store_fixture {
     grv_hash hash;      /* of blob keys */
     const char *blocks; /* chunker of a store with blocks (GRV_BLOB_CAP_REFS); NULL: it has none */
     uint64_t large;     /* bytes of the largest blob to put: fewer where blocks are tiny */
+    fixture_halves halves;
     /* Opens the store on `directory` (empty the first time); *ret_context is for close. */
     grv_status (*open)(const struct blob_store_fixture *fixture, const char *directory,
                        void **ret_context, grv_blob_store **ret_store, grv_error *error);
