@@ -610,6 +610,9 @@ static grv_status commit_steps(const grv_call *call, ingest *put, grv_error *err
     pthread_mutex_lock(&put->lock);
     ingest_adopt(put, call);
     grv_status status = ingest_failure(put, error);
+    if (!status) {
+        status = grv_call_check(call, "cas", error);
+    }
     if (!status && !put->filling) {
         status = fill_begin(call, put, error);
     }
@@ -626,6 +629,9 @@ static grv_status commit_steps(const grv_call *call, ingest *put, grv_error *err
         if (!status) {
             grv_wait(call, &put->progress, &put->lock);
         }
+    }
+    if (!status) {
+        status = ingest_failure(put, error); /* of the last steps: they are through, not well */
     }
     pthread_mutex_unlock(&put->lock);
     return status;
