@@ -347,8 +347,8 @@ static void flush_tables(grv_rocks *rocks)
     uint64_t total = 0;
     for (size_t i = 0; i < rocks->opened_count; i++) {
         uint64_t size = 0;
-        if (rocksdb_property_int_cf(rocks->db, rocks->opened[i],
-                                    "rocksdb.cur-size-active-mem-table", &size) == 0) {
+        if (rocksdb_property_int_cf(rocks->db, rocks->opened[i], "rocksdb.cur-size-all-mem-tables",
+                                    &size) == 0) {
             total += size;
         }
     }
