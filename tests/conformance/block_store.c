@@ -45,17 +45,18 @@ static void largest_blocks_come_back(void **state)
 static void many_tiny_blocks(void **state)
 {
     suite *s = *state;
-    enum { COUNT = 10000, SIZE = 8, CALL = 617 };
+    enum { MANY = BLOCK_FIXTURE_MANY, SIZE = 8, CALL = 617 };
+    const size_t count = s->fixture->many ? s->fixture->many : MANY;
     grv_error error = GRV_ERROR_INIT;
-    static uint8_t data[COUNT][SIZE];
-    static uint8_t back[COUNT][SIZE];
-    static grv_block blocks[COUNT];
-    static grv_block_key keys[COUNT];
-    static grv_span spans[COUNT];
-    static grv_status statuses[COUNT];
-    static grv_block_result results[COUNT];
+    static uint8_t data[MANY][SIZE];
+    static uint8_t back[MANY][SIZE];
+    static grv_block blocks[MANY];
+    static grv_block_key keys[MANY];
+    static grv_span spans[MANY];
+    static grv_status statuses[MANY];
+    static grv_block_result results[MANY];
     uint64_t random = 99;
-    for (size_t i = 0; i < COUNT; i++) {
+    for (size_t i = 0; i < count; i++) {
         test_random_fill(&random, data[i], SIZE);
         blocks[i] = (grv_block){.key.size = SIZE, .bytes = {data[i], SIZE}};
         assert_grv_ok(
@@ -66,21 +67,21 @@ static void many_tiny_blocks(void **state)
     }
     memset(back, 0, sizeof back);
     grv_block_batch *batch = batch_open(s);
-    for (size_t i = 0; i < COUNT; i += CALL) {
-        batch_put(batch, blocks + i, COUNT - i < CALL ? COUNT - i : CALL);
+    for (size_t i = 0; i < count; i += CALL) {
+        batch_put(batch, blocks + i, count - i < CALL ? count - i : CALL);
     }
-    batch_commit(batch, results, COUNT);
+    batch_commit(batch, results, count);
     suite_turn(s);
-    assert_grv_ok(grv_block_store_get(NULL, s->store, keys, spans, COUNT, statuses, &error));
-    assert_memory_equal(back, data, sizeof data);
-    for (size_t i = 0; i < COUNT; i++) {
+    assert_grv_ok(grv_block_store_get(NULL, s->store, keys, spans, count, statuses, &error));
+    assert_memory_equal(back, data, count * SIZE);
+    for (size_t i = 0; i < count; i++) {
         assert_int_equal(statuses[i], GRV_OK);
         assert_int_equal(results[i].outcome, GRV_BLOCK_FRESH);
     }
     grv_block_stats stats;
     assert_grv_ok(grv_block_store_stats(NULL, s->store, &stats, &error));
-    assert_int_equal(stats.blocks, COUNT);
-    assert_int_equal(stats.raw_bytes, COUNT * SIZE);
+    assert_int_equal(stats.blocks, count);
+    assert_int_equal(stats.raw_bytes, count * SIZE);
 }
 
 static void second_put_is_a_duplicate(void **state)

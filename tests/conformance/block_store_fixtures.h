@@ -5,6 +5,8 @@
 
 #include <graviton/port/block_store.h>
 
+#define BLOCK_FIXTURE_MANY 10000
+
 /* An implementation under test. */
 typedef struct block_fixture {
     const char *name;
@@ -17,6 +19,9 @@ typedef struct block_fixture {
                        grv_error *error);
     /* Closes the store; at the `last` close of a test *context is freed too. */
     void (*close)(grv_block_store *store, void **context, bool last);
+    /* Blocks of the test with very many, at most BLOCK_FIXTURE_MANY; 0: that many. Fewer where each
+     * is a file: some disks take milliseconds to remove one. */
+    size_t many;
 } block_fixture;
 
 extern const block_fixture block_fixtures[];
