@@ -298,6 +298,20 @@ static void known_blocks_are_settled_before_they_are_relied_on(void **state)
     assert_int_equal(calls.counts[CALLS_RENAMEAT], 1);
 }
 
+/* Equal stamps say nothing while they are recent: a change in the same clock tick gets the same. */
+static void a_directory_that_just_changed_is_settled_every_time(void **state)
+{
+    fixture *f = *state;
+    grv_error error = GRV_ERROR_INIT;
+    calls.stamps_ahead = true;
+    assert_grv_ok(store_numbers(f->store, 0, 1, &error));
+    for (size_t i = 0; i < 3; i++) {
+        size_t before = calls.counts[CALLS_FSYNC];
+        assert_false(number_is_missing(f->store, 0));
+        assert_int_equal(calls.counts[CALLS_FSYNC], before + 1);
+    }
+}
+
 /* ---- failures ---- */
 
 static void check_failed_sync(fixture *f, calls_kind kind, size_t count)
@@ -621,6 +635,7 @@ int main(void)
         TEST(order_holds_among_threads),
         TEST(commits_at_once_share_syncs),
         TEST(known_blocks_are_settled_before_they_are_relied_on),
+        TEST(a_directory_that_just_changed_is_settled_every_time),
         TEST(a_failed_sync_of_a_few_fails_the_commit),
         TEST(a_failed_sync_of_many_fails_the_commit),
         TEST(a_failed_sync_gives_up_all_that_was_written_before),

@@ -55,6 +55,7 @@ static struct {
     int fail_errno;
     bool write_in_pieces; /* 7 bytes a write, every third one interrupted */
     unsigned sync_us;     /* how long each sync lasts at least */
+    bool stamps_ahead;    /* every open file's ctime is the same and in the future */
 } calls = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static inline uint64_t calls_now(void)
@@ -182,6 +183,15 @@ static inline int calls_fsync(int fd)
     return 0;
 }
 
+static inline int calls_fstat(int fd, struct stat *ret_stat)
+{
+    int failed = fstat(fd, ret_stat);
+    if (!failed && calls.stamps_ahead) {
+        ret_stat->st_ctim = (struct timespec){.tv_sec = (time_t)1 << 36};
+    }
+    return failed;
+}
+
 static inline int calls_renameat(int old_dir, const char *old_path, int new_dir,
                                  const char *new_path)
 {
@@ -235,6 +245,7 @@ static inline void calls_begin(void)
     calls.fail_ever = false;
     calls.write_in_pieces = false;
     calls.sync_us = 0;
+    calls.stamps_ahead = false;
     calls_ops = grv_file_ops_system;
     calls_ops.openat = calls_openat;
     calls_ops.write = calls_write;
@@ -242,6 +253,7 @@ static inline void calls_begin(void)
     calls_ops.fdatasync = calls_fdatasync;
     calls_ops.syncfs = calls_syncfs;
     calls_ops.fsync = calls_fsync;
+    calls_ops.fstat = calls_fstat;
     calls_ops.renameat = calls_renameat;
     grv_file_calls_set(&calls_ops);
 }
