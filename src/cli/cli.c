@@ -14,6 +14,8 @@ grv_status cli_store_open(cli_run *cli, cli_access access, grv_error *error)
     cli->config.store.create = access == CLI_CREATE;
     cli->config.store.read_only = access == CLI_READ;
     status = grv_store_open(&cli->call, &cli->config.store, &cli->store, error);
+    /* What the configuration alone rules out was refused before. */
+    cli->is_incompatible = status == GRV_UNSUPPORTED;
     if (status == GRV_NOT_FOUND && error && !strstr(error->message, "graviton put")) {
         size_t used = strlen(error->message);
         snprintf(error->message + used, sizeof error->message - used,
@@ -32,6 +34,9 @@ int cli_fail(cli_run *cli, const grv_error *error)
         return CLI_EXIT_SIGNAL + 13; /* as if SIGPIPE had ended us, but in order */
     }
     cli_report_error(&cli->output, error);
+    if (cli->is_incompatible && error->status == GRV_UNSUPPORTED) {
+        return CLI_EXIT_CONFLICT;
+    }
     return cli_exit_of_status(error->status);
 }
 

@@ -24,6 +24,7 @@ typedef struct cli_run {
     grv_call call;    /* carries the flag that signals raise */
     grv_store *store; /* NULL until cli_store_open */
     grv_blob_store *blobs;
+    bool is_incompatible; /* the store needs a newer program */
 } cli_run;
 
 /* One subcommand. */

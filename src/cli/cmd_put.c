@@ -156,7 +156,7 @@ static void put_tree(put_run *run, const char *root)
 {
     grv_error error = GRV_ERROR_INIT;
     cli_walk *walk;
-    if (cli_walk_open(root, &run->cli->config, &walk, &error)) {
+    if (cli_walk_open(root, &run->cli->config.place, &walk, &error)) {
         cli_tally_failure(&run->tally, cli_fail(run->cli, &error));
         return;
     }

@@ -145,6 +145,9 @@ grv_status cli_config_init(cli_config *ret_config, const cli_options *options, g
     if (!status) {
         status = values_parse(options, ret_config, error);
     }
+    if (!status) {
+        status = grv_place_parse(&ret_config->store, &ret_config->place, error);
+    }
     if (status) {
         cli_config_done(ret_config);
     }
@@ -157,34 +160,4 @@ void cli_config_done(cli_config *config)
     free(config->owned_meta);
     config->owned_blocks = NULL;
     config->owned_meta = NULL;
-}
-
-/* The path in "SCHEME:PATH?key=value", or NULL for another scheme or without memory. */
-static char *url_directory(const char *url, const char *scheme)
-{
-    size_t scheme_size = strlen(scheme);
-    if (!url || strncmp(url, scheme, scheme_size) != 0) {
-        return NULL;
-    }
-    const char *path = url + scheme_size;
-    return strndup(path, strcspn(path, "?"));
-}
-
-size_t cli_config_directories(const cli_config *config,
-                              char *ret_directories[CLI_CONFIG_DIRECTORIES_MAX])
-{
-    char *found[CLI_CONFIG_DIRECTORIES_MAX] = {NULL, NULL};
-    if (config->store.directory) {
-        found[0] = strdup(config->store.directory);
-    } else {
-        found[0] = url_directory(config->store.blocks, "fs:");
-        found[1] = url_directory(config->store.meta, "rocks:");
-    }
-    size_t count = 0;
-    for (size_t i = 0; i < CLI_CONFIG_DIRECTORIES_MAX; i++) {
-        if (found[i]) {
-            ret_directories[count++] = found[i];
-        }
-    }
-    return count;
 }

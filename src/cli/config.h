@@ -8,6 +8,7 @@
 #define GRAVITON_CLI_CONFIG_H
 
 #include "cli/options.h"
+#include "store/place.h"
 
 #include <graviton/store.h>
 
@@ -15,6 +16,7 @@
 typedef struct cli_config {
     grv_store_config store;
     grv_chunker_spec chunker; /* what store.chunker points at, where it is set */
+    grv_place place;          /* where that store is */
     char *owned_blocks;
     char *owned_meta;
 } cli_config;
@@ -28,15 +30,5 @@ grv_status cli_config_init(cli_config *ret_config, const cli_options *options, g
 
 /* Frees what init took. */
 void cli_config_done(cli_config *config);
-
-/* Most directories one store has. */
-#define CLI_CONFIG_DIRECTORIES_MAX 2
-
-/*
- * The local directories of a configuration, NUL-terminated and malloc'ed, so that a walk can leave
- * them out. Returns their number; memory that runs out gives fewer.
- */
-size_t cli_config_directories(const cli_config *config,
-                              char *ret_directories[CLI_CONFIG_DIRECTORIES_MAX]);
 
 #endif

@@ -169,19 +169,29 @@ static int program_run(cli_run *cli, int argc, char **argv)
     return command->run(cli);
 }
 
-/* Flushes and closes stdout: some file systems tell of a lost write only then. */
-static int cli_finish(cli_run *cli, int code)
+/* Writes out what is left to print; a failure that was not told yet is told. */
+static int output_finish(cli_run *cli, int code)
 {
     grv_error error = GRV_ERROR_INIT;
     bool told = cli->output.failed.status != GRV_OK;
     grv_status status = cli_output_flush(&cli->output, &error);
-    if (!status && close(STDOUT_FILENO) < 0) {
-        status = grv_error_set_errno(&error, errno, "output", "cannot close standard output");
-    }
     if (!status) {
         return code;
     }
     int failed = told ? cli_exit_of_status(status) : cli_fail(cli, &error);
+    return code == CLI_EXIT_OK ? failed : code;
+}
+
+/* Closes stdout, after the store, so that no file of it takes the descriptor: some file systems
+ * tell of a lost write only now. */
+static int output_close(cli_run *cli, int code)
+{
+    grv_error error = GRV_ERROR_INIT;
+    if (close(STDOUT_FILENO) == 0) {
+        return code;
+    }
+    grv_error_set_errno(&error, errno, "output", "cannot close standard output");
+    int failed = cli_fail(cli, &error);
     return code == CLI_EXIT_OK ? failed : code;
 }
 
@@ -200,11 +210,12 @@ int main(int argc, char **argv)
     run->call.cancel = cli_signals_cancel();
     int code = program_run(run, argc, argv);
     cli_progress_clear(&run->progress);
-    code = cli_finish(run, code);
+    code = output_finish(run, code);
+    grv_store_close(run->store);
+    code = output_close(run, code);
     if (code != CLI_EXIT_OK && cli_signals_raised()) {
         code = CLI_EXIT_SIGNAL + cli_signals_raised();
     }
-    grv_store_close(run->store);
     cli_config_done(&run->config);
     cli_options_done(&run->options);
     free(run);

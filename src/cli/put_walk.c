@@ -8,6 +8,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* A store has at most two directories of its own. */
+#define WALK_PLACES 2
+
 typedef struct walk_place {
     dev_t device;
     ino_t inode;
@@ -16,7 +19,7 @@ typedef struct walk_place {
 struct cli_walk {
     FTS *fts;
     size_t place_count;
-    walk_place places[CLI_CONFIG_DIRECTORIES_MAX];
+    walk_place places[WALK_PLACES];
 };
 
 /* The byte that follows a name in a path: so "a/x" sorts behind "a.txt", as in a list of paths. */
@@ -39,20 +42,18 @@ static int walk_compare(const FTSENT **a, const FTSENT **b)
     return a_next - b_next;
 }
 
-static void walk_note_places(cli_walk *walk, const cli_config *config)
+static void walk_note_places(cli_walk *walk, const grv_place *place)
 {
-    char *directories[CLI_CONFIG_DIRECTORIES_MAX];
-    size_t count = cli_config_directories(config, directories);
-    for (size_t i = 0; i < count; i++) {
+    const char *const directories[WALK_PLACES] = {place->blocks_path, place->meta_path};
+    for (size_t i = 0; i < WALK_PLACES; i++) {
         struct stat info;
-        if (stat(directories[i], &info) == 0) {
+        if (*directories[i] && stat(directories[i], &info) == 0) {
             walk->places[walk->place_count++] = (walk_place){info.st_dev, info.st_ino};
         }
-        free(directories[i]);
     }
 }
 
-grv_status cli_walk_open(const char *root, const cli_config *config, cli_walk **ret_walk,
+grv_status cli_walk_open(const char *root, const grv_place *place, cli_walk **ret_walk,
                          grv_error *error)
 {
     cli_walk *walk = calloc(1, sizeof *walk);
@@ -67,7 +68,7 @@ grv_status cli_walk_open(const char *root, const cli_config *config, cli_walk **
         free(walk);
         return grv_error_set_errno(error, saved, "walk", "cannot look into %s", root);
     }
-    walk_note_places(walk, config);
+    walk_note_places(walk, place);
     *ret_walk = walk;
     return GRV_OK;
 }

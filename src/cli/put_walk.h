@@ -6,7 +6,7 @@
 #ifndef GRAVITON_CLI_PUT_WALK_H
 #define GRAVITON_CLI_PUT_WALK_H
 
-#include "cli/config.h"
+#include "store/place.h"
 
 typedef struct cli_walk cli_walk;
 
@@ -26,8 +26,8 @@ typedef struct cli_walk_item {
     int errno_value;
 } cli_walk_item;
 
-/* Begins a walk under `root`; the directories of `config`'s store are left out. */
-grv_status cli_walk_open(const char *root, const cli_config *config, cli_walk **ret_walk,
+/* Begins a walk under `root`; the directories of the store in `place` are left out. */
+grv_status cli_walk_open(const char *root, const grv_place *place, cli_walk **ret_walk,
                          grv_error *error);
 
 /* The next thing; CLI_WALK_END at the end. */

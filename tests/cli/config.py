@@ -109,6 +109,20 @@ def test_not_built_yet(case):
         case.run("ls", *flags, expect=2)
 
 
+def test_newer_store(case):
+    case.put(b"1")
+    text = case.read("graviton-data/graviton.json").decode()
+    for before, after in (
+        ('"format_version": 1,', '"format_version": 99,'),
+        ('"required_features": []', '"required_features": ["time-travel"]'),
+    ):
+        case.write("graviton-data/graviton.json", text.replace(before, after).encode())
+        result = case.run("ls", "--json", expect=8)
+        same(result.error()["status"], "unsupported")
+    case.write("graviton-data/graviton.json", text.encode())
+    same(blobs(case), 1)
+
+
 def test_unwritable(case):
     case.write("file", b"")
     assert case.run("put", "--store", "file/store", "-", expect=None).code in (2, 3)
