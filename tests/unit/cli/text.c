@@ -10,7 +10,7 @@
 
 #define BYTES(text) grv_bytes_of(text, sizeof(text) - 1)
 
-static void test_utf8(void **state)
+static void utf8_is_told_from_what_only_looks_like_it(void **state)
 {
     (void)state;
     static const char *const good[] = {"",
@@ -54,7 +54,7 @@ static void assert_lossy(grv_bytes from, const char *wanted)
     json_decref(string);
 }
 
-static void test_lossy(void **state)
+static void bad_bytes_become_replacement_characters(void **state)
 {
     (void)state;
     assert_lossy(BYTES(""), "");
@@ -82,7 +82,7 @@ static void assert_base64(grv_bytes name, const char *wanted)
     json_decref(object);
 }
 
-static void test_base64(void **state)
+static void a_name_that_is_not_utf8_is_kept_exactly(void **state)
 {
     (void)state;
     assert_base64(BYTES("plain"), NULL);
@@ -100,7 +100,7 @@ static void assert_bytes(const grv_buffer *buffer, const char *wanted)
     assert_memory_equal(buffer->data, wanted, buffer->size);
 }
 
-static void test_escapes(void **state)
+static void names_and_messages_stay_on_one_line(void **state)
 {
     (void)state;
     grv_error error = GRV_ERROR_INIT;
@@ -110,11 +110,11 @@ static void test_escapes(void **state)
     assert_true(cli_name_needs_escape(BYTES("\r")));
     assert_true(cli_name_needs_escape(BYTES("\\")));
     grv_buffer_init(&out, 100);
-    assert_grv_ok(cli_name_escape(BYTES("a\nb\rc\\d\te"), &out, &error), &error);
+    assert_grv_ok(cli_name_escape(BYTES("a\nb\rc\\d\te"), &out, &error));
     assert_bytes(&out, "a\\nb\\rc\\\\d\te");
     grv_buffer_done(&out);
     grv_buffer_init(&out, 100);
-    assert_grv_ok(cli_text_sanitise(BYTES("a\n\x1b[2J\x7f\xc3\xa4"), &out, &error), &error);
+    assert_grv_ok(cli_text_sanitise(BYTES("a\n\x1b[2J\x7f\xc3\xa4"), &out, &error));
     assert_bytes(&out, "a\\n\\x1b[2J\\x7f\xc3\xa4");
     grv_buffer_done(&out);
 }
@@ -126,7 +126,7 @@ static void assert_size(uint64_t size, const char *wanted)
     assert_string_equal(text, wanted);
 }
 
-static void test_sizes_and_times(void **state)
+static void sizes_and_times_read_well_at_their_bounds(void **state)
 {
     (void)state;
     char text[CLI_TIME_TEXT_SIZE];
@@ -144,7 +144,7 @@ static void test_sizes_and_times(void **state)
     assert_string_equal(text, "2554-07-21T23:34:33.709Z");
 }
 
-static void test_numbers(void **state)
+static void numbers_are_decimal_and_in_range(void **state)
 {
     (void)state;
     grv_error error = GRV_ERROR_INIT;
@@ -157,8 +157,7 @@ static void test_numbers(void **state)
     }
     assert_int_equal(cli_number_parse("5", "n", 6, 9, &number, &error), GRV_INVALID_ARGUMENT);
     assert_int_equal(number, 7);
-    assert_grv_ok(cli_number_parse("18446744073709551615", "n", 0, UINT64_MAX, &number, &error),
-                  &error);
+    assert_grv_ok(cli_number_parse("18446744073709551615", "n", 0, UINT64_MAX, &number, &error));
     assert_true(number == UINT64_MAX);
     assert_int_equal(cli_json_integer(number), INT64_MAX);
 }
@@ -166,9 +165,12 @@ static void test_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_utf8),    cmocka_unit_test(test_lossy),
-        cmocka_unit_test(test_base64),  cmocka_unit_test(test_escapes),
-        cmocka_unit_test(test_numbers), cmocka_unit_test(test_sizes_and_times),
+        cmocka_unit_test(utf8_is_told_from_what_only_looks_like_it),
+        cmocka_unit_test(bad_bytes_become_replacement_characters),
+        cmocka_unit_test(a_name_that_is_not_utf8_is_kept_exactly),
+        cmocka_unit_test(names_and_messages_stay_on_one_line),
+        cmocka_unit_test(numbers_are_decimal_and_in_range),
+        cmocka_unit_test(sizes_and_times_read_well_at_their_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
