@@ -274,9 +274,9 @@ static void blocks_are_stored_once(void **state)
     const size_t half = 640000; /* a multiple of 64, so that fixed blocks repeat too */
     uint8_t *data = suite_random(9, 2 * half);
     grv_put_result first = suite_put(env, grv_bytes_of(data, half));
-    assert_int_equal(first.fresh_bytes, half);
-    assert_int_equal(first.fresh_blocks, first.blocks);
-    assert_true(first.blocks > 0 && first.stored_bytes > 0);
+    /* Random bytes do not repeat, but blocks of a few bytes do. */
+    assert_true(first.fresh_bytes >= half - half / 64);
+    assert_true(first.fresh_blocks > 0 && first.stored_bytes > 0);
     suite_reopen(env);
     /* The same bytes and as many again: most of the first half is found. */
     grv_put_result second = suite_put(env, grv_bytes_of(data, 2 * half));

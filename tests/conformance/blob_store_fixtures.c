@@ -137,6 +137,8 @@ const blob_store_fixture blob_store_fixtures[] = {
     CAS("cas-memory-fixed", FIXTURE_BLOCKS_MEMORY, "fixed:64", GRV_HASH_BLAKE3, 4 * MIB),
     CAS("cas-memory-lines", FIXTURE_BLOCKS_MEMORY, "delimiter:0a", GRV_HASH_SHA256, 8 * MIB),
     CAS("cas-kv-memory", FIXTURE_KV_MEMORY, "cdc:16K", GRV_HASH_SHA256, 8 * MIB),
+    CAS("cas-rocks", FIXTURE_ROCKS, "cdc:16K", GRV_HASH_BLAKE3, 6 * MIB),
+    CAS("cas-files", FIXTURE_FILES, "cdc", GRV_HASH_BLAKE3, 6 * MIB),
 };
 
 const size_t blob_store_fixture_count = sizeof blob_store_fixtures / sizeof blob_store_fixtures[0];

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define STEPS     250
+#define STEPS     150
 #define SLOTS     24
 #define POOL_SIZE (1u << 20)
 
