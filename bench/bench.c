@@ -10,11 +10,19 @@
 #include <time.h>
 #include <unistd.h>
 
-double bench_seconds(void)
+static double clock_seconds(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (clock_gettime(clock, &now)) {
+        perror("bench: clock_gettime");
+        exit(1);
+    }
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+double bench_seconds(void)
+{
+    return clock_seconds(CLOCK_MONOTONIC);
 }
 
 static int double_compare(const void *a, const void *b)
@@ -24,17 +32,27 @@ static int double_compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-double bench_median(void (*run)(void *context), void *context)
+static double median(clockid_t clock, void (*run)(void *context), void *context)
 {
     double seconds[BENCH_RUNS];
     run(context);
     for (size_t i = 0; i < BENCH_RUNS; i++) {
-        double start = bench_seconds();
+        double start = clock_seconds(clock);
         run(context);
-        seconds[i] = bench_seconds() - start;
+        seconds[i] = clock_seconds(clock) - start;
     }
     qsort(seconds, BENCH_RUNS, sizeof seconds[0], double_compare);
     return seconds[BENCH_RUNS / 2];
+}
+
+double bench_median(void (*run)(void *context), void *context)
+{
+    return median(CLOCK_MONOTONIC, run, context);
+}
+
+double bench_median_cpu(void (*run)(void *context), void *context)
+{
+    return median(CLOCK_THREAD_CPUTIME_ID, run, context);
 }
 
 void bench_line(const char *name, double figure, const char *unit, const bench_baseline *baseline,

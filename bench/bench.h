@@ -18,6 +18,10 @@ double bench_seconds(void);
 /* Median seconds of BENCH_RUNS calls of run(context), after one call that isn't counted. */
 double bench_median(void (*run)(void *context), void *context);
 
+/* As bench_median, of this thread's CPU seconds: for work of one thread without I/O, which other
+ * programs on the machine then don't disturb. */
+double bench_median_cpu(void (*run)(void *context), void *context);
+
 /* A baseline that later lines are compared with: its figure, in the lines' unit. */
 typedef struct bench_baseline {
     const char *name;

@@ -65,7 +65,7 @@ static void bench_cdc(const input *from, uint32_t target, const bench_baseline *
     for (size_t i = 0; i < scanner_count; i++) {
         char name[96];
         run.scanner = &scanners[i];
-        double seconds = bench_median(run_cut, &run);
+        double seconds = bench_median_cpu(run_cut, &run);
         snprintf(name, sizeof name, "cdc:%uK %s, %s", target >> 10, from->name, scanners[i].name);
         bench_line(name, bench_rate(from->size, seconds), "GB/s", copy, 0);
     }
@@ -79,7 +79,7 @@ static void bench_text(const input *from, const char *text, const bench_baseline
     if (grv_chunker_spec_parse(grv_bytes_of(text, strlen(text)), &run.spec, NULL)) {
         abort();
     }
-    double seconds = bench_median(run_cut, &run);
+    double seconds = bench_median_cpu(run_cut, &run);
     snprintf(name, sizeof name, "%s %s", text, from->name);
     bench_line(name, bench_rate(from->size, seconds), "GB/s", copy, 0);
 }
@@ -116,7 +116,7 @@ int main(int argc, char **argv)
         return 1;
     }
     cut_run copying = {.from = &random, .copy = bench_alloc(size)};
-    bench_baseline copy = {"memcpy", bench_rate(size, bench_median(run_copy, &copying))};
+    bench_baseline copy = {"memcpy", bench_rate(size, bench_median_cpu(run_copy, &copying))};
     bench_line("memcpy", copy.figure, "GB/s", NULL, 0);
     bench_cdc(&random, 64 << 10, &copy);
     bench_cdc(&real, 64 << 10, &copy);

@@ -15,7 +15,7 @@ extern "C" {
 
 /* Chunker kinds. The numbers are stored; never reuse one. */
 typedef enum grv_chunker_kind {
-    GRV_CHUNKER_CDC = 1,      /* Gear-based, in the manner of FastCDC; docs/format.md */
+    GRV_CHUNKER_CDC = 1,      /* Gear-based, in the manner of FastCDC; docs/chunker.md */
     GRV_CHUNKER_FIXED = 2,    /* every SIZE bytes */
     GRV_CHUNKER_DELIMITER = 3 /* after each occurrence of a byte string */
 } grv_chunker_kind;

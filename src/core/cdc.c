@@ -70,6 +70,9 @@ size_t grv_cdc_find(const uint8_t *data, size_t from, size_t to, uint32_t thresh
     return 0;
 }
 
+/* Steps between looks at `dense`, which the inner loop is too short for. */
+#define LANE_STEPS 256
+
 void grv_cdc_scan_lanes(const uint8_t *bytes, size_t size, uint32_t loose, grv_cdc_list *list)
 {
     list->count = 0;
@@ -83,28 +86,35 @@ void grv_cdc_scan_lanes(const uint8_t *bytes, size_t size, uint32_t loose, grv_c
     uint32_t h1 = grv_cdc_warm(p1 - GRV_CDC_WINDOW, GRV_CDC_WINDOW);
     uint32_t h2 = grv_cdc_warm(p2 - GRV_CDC_WINDOW, GRV_CDC_WINDOW);
     uint32_t h3 = grv_cdc_warm(p3 - GRV_CDC_WINDOW, GRV_CDC_WINDOW);
-    for (size_t i = 0; i < lane && !list->dense; i++) {
-        h0 = (h0 << 1) + grv_cdc_table[p0[i]];
-        h1 = (h1 << 1) + grv_cdc_table[p1[i]];
-        h2 = (h2 << 1) + grv_cdc_table[p2[i]];
-        h3 = (h3 << 1) + grv_cdc_table[p3[i]];
-        if (h0 < loose) {
-            grv_cdc_list_add(list, i + 1, h0);
-        }
-        if (h1 < loose) {
-            grv_cdc_list_add(list, lane + i + 1, h1);
-        }
-        if (h2 < loose) {
-            grv_cdc_list_add(list, 2 * lane + i + 1, h2);
-        }
-        if (h3 < loose) {
-            grv_cdc_list_add(list, 3 * lane + i + 1, h3);
+    for (size_t i = 0; i < lane && !list->dense;) {
+        size_t end = lane - i < LANE_STEPS ? lane : i + LANE_STEPS;
+        for (; i < end; i++) {
+            h0 = (h0 << 1) + grv_cdc_table[p0[i]];
+            if (__builtin_expect(h0 < loose, 0)) {
+                grv_cdc_list_add(list, i + 1, h0);
+            }
+            h1 = (h1 << 1) + grv_cdc_table[p1[i]];
+            if (__builtin_expect(h1 < loose, 0)) {
+                grv_cdc_list_add(list, lane + i + 1, h1);
+            }
+            h2 = (h2 << 1) + grv_cdc_table[p2[i]];
+            if (__builtin_expect(h2 < loose, 0)) {
+                grv_cdc_list_add(list, 2 * lane + i + 1, h2);
+            }
+            h3 = (h3 << 1) + grv_cdc_table[p3[i]];
+            if (__builtin_expect(h3 < loose, 0)) {
+                grv_cdc_list_add(list, 3 * lane + i + 1, h3);
+            }
         }
     }
     grv_cdc_list_collect(list, p3 + lane, size - 4 * lane, h3, 4 * lane, loose);
 }
 
-#define STRETCH_BYTES (16u << 10)
+/*
+ * Longer stretches cost less to start but run further past a cut, over bytes that the next block
+ * skips. The odd KiB keeps lanes off multiples of 4 KiB, which would share one set of the cache.
+ */
+#define STRETCH_BYTES (65u << 10)
 
 /* Filled before main and constant from then on. */
 static grv_cdc_scanner scanners[4] = {

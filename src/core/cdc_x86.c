@@ -14,6 +14,12 @@
 
 #define STEP 16
 
+/*
+ * Keeps a sum as it is written. A lane's hashes follow one from another, so the additions between
+ * them bound the speed; compilers reorder sums and put a third addition into that chain.
+ */
+#define KEEP_SUM(x) __asm__("" : "+v"(x))
+
 #define AVX2        __attribute__((target("avx2")))
 #define AVX2_INLINE __attribute__((target("avx2"), always_inline)) static inline
 
@@ -41,19 +47,25 @@ AVX2_INLINE tables_avx2 tables_avx2_make(void)
     };
 }
 
+/* 16 bytes of a lane and of the fourth after it. */
+AVX2_INLINE __m256i pair_avx2(const uint8_t *bytes, size_t lane)
+{
+    __m128i first = _mm_loadu_si128((const __m128i *)bytes);
+    __m128i second = _mm_loadu_si128((const __m128i *)(bytes + 4 * lane));
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(first), second, 1);
+}
+
 /* 16 bytes of eight lanes, `lane` bytes apart: register k gets bytes 4k to 4k+3 of each. */
 AVX2_INLINE void load_avx2(const uint8_t *bytes, size_t lane, __m256i ret_words[4])
 {
-    __m256i y[4];
-    for (size_t i = 0; i < 4; i++) {
-        __m128i first = _mm_loadu_si128((const __m128i *)(bytes + i * lane));
-        __m128i second = _mm_loadu_si128((const __m128i *)(bytes + (i + 4) * lane));
-        y[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(first), second, 1);
-    }
-    __m256i a = _mm256_unpacklo_epi32(y[0], y[1]);
-    __m256i b = _mm256_unpackhi_epi32(y[0], y[1]);
-    __m256i c = _mm256_unpacklo_epi32(y[2], y[3]);
-    __m256i d = _mm256_unpackhi_epi32(y[2], y[3]);
+    __m256i y0 = pair_avx2(bytes, lane);
+    __m256i y1 = pair_avx2(bytes + lane, lane);
+    __m256i y2 = pair_avx2(bytes + 2 * lane, lane);
+    __m256i y3 = pair_avx2(bytes + 3 * lane, lane);
+    __m256i a = _mm256_unpacklo_epi32(y0, y1);
+    __m256i b = _mm256_unpackhi_epi32(y0, y1);
+    __m256i c = _mm256_unpacklo_epi32(y2, y3);
+    __m256i d = _mm256_unpackhi_epi32(y2, y3);
     ret_words[0] = _mm256_unpacklo_epi64(a, c);
     ret_words[1] = _mm256_unpackhi_epi64(a, c);
     ret_words[2] = _mm256_unpacklo_epi64(b, d);
@@ -67,7 +79,22 @@ AVX2_INLINE __m256i feed_avx2(__m256i hash, __m256i word, const tables_avx2 *t)
     __m256i middle = _mm256_permutevar8x32_epi32(t->middle, _mm256_srli_epi32(word, 3));
     __m256i high = _mm256_permutevar8x32_epi32(t->high, _mm256_srli_epi32(word, 6));
     __m256i value = _mm256_add_epi32(_mm256_add_epi32(low, middle), high);
+    KEEP_SUM(value);
     return _mm256_add_epi32(_mm256_add_epi32(hash, hash), value);
+}
+
+/* Feeds the four bytes of each word. */
+AVX2_INLINE __m256i feed_word_avx2(__m256i hash, __m256i word, const tables_avx2 *t, __m256i *least)
+{
+    hash = feed_avx2(hash, word, t);
+    *least = _mm256_min_epu32(*least, hash);
+    hash = feed_avx2(hash, _mm256_srli_epi32(word, 8), t);
+    *least = _mm256_min_epu32(*least, hash);
+    hash = feed_avx2(hash, _mm256_srli_epi32(word, 16), t);
+    *least = _mm256_min_epu32(*least, hash);
+    hash = feed_avx2(hash, _mm256_srli_epi32(word, 24), t);
+    *least = _mm256_min_epu32(*least, hash);
+    return hash;
 }
 
 /* Feeds 16 bytes of each lane; *least keeps each lane's least hash. */
@@ -77,16 +104,10 @@ AVX2_INLINE __m256i step_avx2(__m256i hash, const uint8_t *bytes, size_t lane, c
     __m256i words[4];
     __m256i min = _mm256_set1_epi32(-1);
     load_avx2(bytes, lane, words);
-    for (size_t i = 0; i < 4; i++) {
-        hash = feed_avx2(hash, words[i], t);
-        min = _mm256_min_epu32(min, hash);
-        hash = feed_avx2(hash, _mm256_srli_epi32(words[i], 8), t);
-        min = _mm256_min_epu32(min, hash);
-        hash = feed_avx2(hash, _mm256_srli_epi32(words[i], 16), t);
-        min = _mm256_min_epu32(min, hash);
-        hash = feed_avx2(hash, _mm256_srli_epi32(words[i], 24), t);
-        min = _mm256_min_epu32(min, hash);
-    }
+    hash = feed_word_avx2(hash, words[0], t, &min);
+    hash = feed_word_avx2(hash, words[1], t, &min);
+    hash = feed_word_avx2(hash, words[2], t, &min);
+    hash = feed_word_avx2(hash, words[3], t, &min);
     *least = min;
     return hash;
 }
@@ -157,21 +178,26 @@ AVX512_INLINE tables_avx512 tables_avx512_make(void)
     return (tables_avx512){.low = _mm512_loadu_si512(t), .high = _mm512_loadu_si512(high)};
 }
 
+/* 16 bytes of a lane and of each fourth after it. */
+AVX512_INLINE __m512i four_avx512(const uint8_t *bytes, size_t lane)
+{
+    __m512i four = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)bytes));
+    four = _mm512_inserti32x4(four, _mm_loadu_si128((const __m128i *)(bytes + 4 * lane)), 1);
+    four = _mm512_inserti32x4(four, _mm_loadu_si128((const __m128i *)(bytes + 8 * lane)), 2);
+    return _mm512_inserti32x4(four, _mm_loadu_si128((const __m128i *)(bytes + 12 * lane)), 3);
+}
+
 /* As load_avx2, of sixteen lanes. */
 AVX512_INLINE void load_avx512(const uint8_t *bytes, size_t lane, __m512i ret_words[4])
 {
-    __m512i z[4];
-    for (size_t i = 0; i < 4; i++) {
-        const uint8_t *p = bytes + i * lane;
-        __m512i four = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)p));
-        four = _mm512_inserti32x4(four, _mm_loadu_si128((const __m128i *)(p + 4 * lane)), 1);
-        four = _mm512_inserti32x4(four, _mm_loadu_si128((const __m128i *)(p + 8 * lane)), 2);
-        z[i] = _mm512_inserti32x4(four, _mm_loadu_si128((const __m128i *)(p + 12 * lane)), 3);
-    }
-    __m512i a = _mm512_unpacklo_epi32(z[0], z[1]);
-    __m512i b = _mm512_unpackhi_epi32(z[0], z[1]);
-    __m512i c = _mm512_unpacklo_epi32(z[2], z[3]);
-    __m512i d = _mm512_unpackhi_epi32(z[2], z[3]);
+    __m512i z0 = four_avx512(bytes, lane);
+    __m512i z1 = four_avx512(bytes + lane, lane);
+    __m512i z2 = four_avx512(bytes + 2 * lane, lane);
+    __m512i z3 = four_avx512(bytes + 3 * lane, lane);
+    __m512i a = _mm512_unpacklo_epi32(z0, z1);
+    __m512i b = _mm512_unpackhi_epi32(z0, z1);
+    __m512i c = _mm512_unpacklo_epi32(z2, z3);
+    __m512i d = _mm512_unpackhi_epi32(z2, z3);
     ret_words[0] = _mm512_unpacklo_epi64(a, c);
     ret_words[1] = _mm512_unpackhi_epi64(a, c);
     ret_words[2] = _mm512_unpacklo_epi64(b, d);
@@ -182,7 +208,24 @@ AVX512_INLINE __m512i feed_avx512(__m512i hash, __m512i word, const tables_avx51
 {
     __m512i low = _mm512_permutexvar_epi32(word, t->low);
     __m512i high = _mm512_permutexvar_epi32(_mm512_srli_epi32(word, 4), t->high);
-    return _mm512_add_epi32(_mm512_add_epi32(hash, hash), _mm512_add_epi32(low, high));
+    __m512i value = _mm512_add_epi32(low, high);
+    KEEP_SUM(value);
+    return _mm512_add_epi32(_mm512_add_epi32(hash, hash), value);
+}
+
+/* Feeds the four bytes of each word. */
+AVX512_INLINE __m512i feed_word_avx512(__m512i hash, __m512i word, const tables_avx512 *t,
+                                       __m512i *least)
+{
+    hash = feed_avx512(hash, word, t);
+    *least = _mm512_min_epu32(*least, hash);
+    hash = feed_avx512(hash, _mm512_srli_epi32(word, 8), t);
+    *least = _mm512_min_epu32(*least, hash);
+    hash = feed_avx512(hash, _mm512_srli_epi32(word, 16), t);
+    *least = _mm512_min_epu32(*least, hash);
+    hash = feed_avx512(hash, _mm512_srli_epi32(word, 24), t);
+    *least = _mm512_min_epu32(*least, hash);
+    return hash;
 }
 
 AVX512_INLINE __m512i step_avx512(__m512i hash, const uint8_t *bytes, size_t lane,
@@ -191,16 +234,10 @@ AVX512_INLINE __m512i step_avx512(__m512i hash, const uint8_t *bytes, size_t lan
     __m512i words[4];
     __m512i min = _mm512_set1_epi32(-1);
     load_avx512(bytes, lane, words);
-    for (size_t i = 0; i < 4; i++) {
-        hash = feed_avx512(hash, words[i], t);
-        min = _mm512_min_epu32(min, hash);
-        hash = feed_avx512(hash, _mm512_srli_epi32(words[i], 8), t);
-        min = _mm512_min_epu32(min, hash);
-        hash = feed_avx512(hash, _mm512_srli_epi32(words[i], 16), t);
-        min = _mm512_min_epu32(min, hash);
-        hash = feed_avx512(hash, _mm512_srli_epi32(words[i], 24), t);
-        min = _mm512_min_epu32(min, hash);
-    }
+    hash = feed_word_avx512(hash, words[0], t, &min);
+    hash = feed_word_avx512(hash, words[1], t, &min);
+    hash = feed_word_avx512(hash, words[2], t, &min);
+    hash = feed_word_avx512(hash, words[3], t, &min);
     *least = min;
     return hash;
 }
