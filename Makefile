@@ -41,7 +41,7 @@ check:
 bench:
 	@tools/setup bench
 	@tools/build build-bench -Dbuildtype=release
-	@bench/run build-bench
+	@meson test -C build-bench --benchmark --verbose --no-rebuild
 
 fuzz:
 	@tools/setup fuzz
