@@ -69,7 +69,7 @@ static void bench_cdc(const input *from, uint32_t target, const bench_baseline *
         snprintf(name, sizeof name, "cdc:%uK %s, %s", target >> 10, from->name, scanners[i].name);
         bench_line(name, bench_rate(from->size, seconds), "GB/s", copy, 0);
     }
-    printf("%-40s %9zu bytes a block\n", "", from->size / run.blocks);
+    printf("%-40s %9zu bytes a block\n", "", from->size / (run.blocks ? run.blocks : 1));
 }
 
 static void bench_text(const input *from, const char *text, const bench_baseline *copy)
