@@ -23,8 +23,8 @@ typedef struct grv_source_ops {
     const char *name;
     /*
      * Gives the next bytes, at most `max` (> 0), as a view that stays valid until the next call on
-     * this source. An empty view is the end, and only a checked, complete stream ends so. After an
-     * error every further call gives the same status.
+     * this source. An empty view is the end, again at every further call, and only a checked,
+     * complete stream ends so. After an error every further call gives the same status.
      */
     grv_status (*next)(const grv_call *call, grv_source *source, size_t max, grv_bytes *ret_view,
                        grv_error *error);

@@ -21,7 +21,7 @@ import harness
 from harness import OK, want
 
 FILES = 12
-STORE_KILLS = 10  # kills that one store lives through before the next begins empty
+STORE_PUTS = 10  # puts that one store lives through before the next begins empty
 
 
 def make_files(bench, number):
@@ -126,15 +126,16 @@ def duration(bench, place, options, files):
 
 
 def killed_puts(bench, kills, place, *options):
-    """Kills puts until `kills` were; every one at a moment of its own."""
+    """Kills puts until `kills` were, every one at a moment of its own. The span that moments are
+    drawn from follows what the puts take: shorter when one had ended first, else longer."""
     files = make_files(bench, 0)
-    whole = duration(bench, place, options, files)
+    span = duration(bench, place, options, files)
     printed = {}
     universe = set()
     store = None
-    ids = ended = 0
-    for number in range(kills):
-        if number % STORE_KILLS == 0:
+    ids = number = killed = 0
+    while killed < kills:
+        if number % STORE_PUTS == 0:
             if store:
                 check_store(bench, store, printed, universe, None)
             store = place(bench.path(f"store-{number}"))
@@ -143,17 +144,20 @@ def killed_puts(bench, kills, place, *options):
             universe = {hashlib.sha256(b"the first").digest()}
         files = make_files(bench, number)
         universe.update(hashlib.sha256(data).digest() for data in files.values())
-        delay = bench.random.uniform(0, 0.9 * whole)
+        delay = bench.random.uniform(0, span)
         new = {}
         if number % 5 == 4:
             stream_and_kill(bench, store, min(delay, 1.0))
+            killed += 1
         else:
-            new, whole_put = put_and_kill(bench, store, files, delay)
-            ended += whole_put
+            new, ended = put_and_kill(bench, store, files, delay)
+            killed += not ended
+            span *= 0.8 if ended else 1.05
+        number += 1
         ids += len(new)
         printed.update(new)
         check_store(bench, store, printed, universe, new)
-    print(f"# {kills} kills, {ended} of them too late; {ids} ids had been printed")
+    print(f"# {killed} of {number} puts killed; {ids} ids had been printed")
     again = bench.run("put", *files, store=store).wants(OK).out.decode().splitlines()
     want(len(again) == len(files), f"{len(again)} of {len(files)} files were stored again")
     for line in again:

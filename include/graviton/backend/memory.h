@@ -22,8 +22,8 @@ grv_status grv_kv_memory_new(unsigned namespace_count, grv_kv **ret_kv, grv_erro
 grv_status grv_block_store_memory_new(grv_block_store **ret_store, grv_error *error);
 
 /* A blob store that keeps whole blobs, named by `hash`; it has no blocks (no
- * GRV_BLOB_CAP_REFS). `size_max` bounds the bytes it holds: past it a put is GRV_OUT_OF_SPACE.
- * Free with grv_blob_store_free. */
+ * GRV_BLOB_CAP_REFS). `size_max` bounds the sizes of its blobs together, and a put under way
+ * alone: past it a put is GRV_OUT_OF_SPACE. Free with grv_blob_store_free. */
 grv_status grv_blob_store_memory_new(grv_hash hash, uint64_t size_max, grv_blob_store **ret_store,
                                      grv_error *error);
 
