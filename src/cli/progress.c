@@ -46,17 +46,21 @@ void cli_progress_settle(cli_progress *progress, uint64_t size_bytes, uint64_t d
     progress->duplicate_bytes += duplicate_bytes;
 }
 
-/* Appends to a line of PROGRESS_LINE_SIZE bytes; what does not fit is cut. */
-static void line_add(char *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void line_add(char *line, const char *format, ...)
+/* Where a line of PROGRESS_LINE_SIZE bytes goes on, and the room there. */
+static char *line_end(char *line, size_t *ret_room)
 {
     size_t used = strlen(line);
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(line + used, PROGRESS_LINE_SIZE - used, format, arguments);
-    va_end(arguments);
+    *ret_room = PROGRESS_LINE_SIZE - used;
+    return line + used;
 }
+
+/* Appends to a line; what does not fit is cut. */
+#define line_add(line, ...)                                                                        \
+    do {                                                                                           \
+        size_t line_room;                                                                          \
+        char *line_at = line_end((line), &line_room);                                              \
+        snprintf(line_at, line_room, __VA_ARGS__);                                                 \
+    } while (0)
 
 static void line_add_remaining(char *line, uint64_t bytes, uint64_t total, double rate)
 {

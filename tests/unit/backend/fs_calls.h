@@ -55,6 +55,7 @@ static struct {
     int fail_errno;
     bool write_in_pieces; /* 7 bytes a write, every third one interrupted */
     unsigned sync_us;     /* how long each sync lasts at least */
+    size_t sync_awaits;   /* each sync lasts until so many writes were made and 20 ms more */
     bool stamps_ahead;    /* every open file's ctime is the same and in the future */
 } calls = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -125,12 +126,26 @@ static inline ssize_t calls_pread(int fd, void *data, size_t size, off_t offset)
     return fails ? -1 : pread(fd, data, size, offset);
 }
 
+static inline size_t calls_writes(void)
+{
+    pthread_mutex_lock(&calls.lock);
+    size_t writes = calls.counts[CALLS_WRITE];
+    pthread_mutex_unlock(&calls.lock);
+    return writes;
+}
+
 /* Begins a sync: its time, or 0 where it fails. */
 static inline uint64_t calls_sync_begin(calls_kind kind)
 {
     pthread_mutex_lock(&calls.lock);
     uint64_t begun = calls_fails(kind) ? 0 : calls_now();
     pthread_mutex_unlock(&calls.lock);
+    if (begun && calls.sync_awaits) {
+        for (unsigned ms = 0; ms < 10000 && calls_writes() < calls.sync_awaits; ms++) {
+            usleep(1000);
+        }
+        usleep(20000);
+    }
     if (begun && calls.sync_us) {
         usleep(calls.sync_us);
     }
@@ -245,6 +260,7 @@ static inline void calls_begin(void)
     calls.fail_ever = false;
     calls.write_in_pieces = false;
     calls.sync_us = 0;
+    calls.sync_awaits = 0;
     calls.stamps_ahead = false;
     calls_ops = grv_file_ops_system;
     calls_ops.openat = calls_openat;

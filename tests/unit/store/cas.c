@@ -180,8 +180,8 @@ static void a_wrong_manifest_never_reads_to_its_end(void **state)
         uint8_t *data = random_bytes(3, sizes[i]);
         grv_put_plan none = {0};
         grv_blob_key key = put(&rig, data, sizes[i], &none);
-        grv_manifest_plan plan = {.block_hash = GRV_HASH_BLAKE3, .chunker = {GRV_CHUNKER_FIXED}};
-        plan.chunker.size = 65536;
+        grv_manifest_plan plan = {.block_hash = GRV_HASH_BLAKE3,
+                                  .chunker = {.kind = GRV_CHUNKER_FIXED, .size = 65536}};
         grv_manifest_put *manifest = NULL;
         grv_ref_cursor *refs = NULL;
         grv_block_ref ref;
