@@ -198,6 +198,26 @@ static grv_status meter_remove(const grv_call *call, grv_block_store *store,
     return meter_add(metered->meter, GRV_METER_REMOVE, start, count, 0, status);
 }
 
+static grv_status meter_quarantine(const grv_call *call, grv_block_store *store,
+                                   const grv_block_key keys[], size_t count, bool ret_moved[],
+                                   grv_error *error)
+{
+    meter_store *metered = meter_of(store);
+    uint64_t start = grv_now_ns();
+    grv_status status =
+        grv_block_store_quarantine(call, metered->inner, keys, count, ret_moved, error);
+    return meter_add(metered->meter, GRV_METER_QUARANTINE, start, count, 0, status);
+}
+
+static grv_status meter_sweep(const grv_call *call, grv_block_store *store, bool dry_run,
+                              grv_block_sweep *ret_sweep, grv_error *error)
+{
+    meter_store *metered = meter_of(store);
+    uint64_t start = grv_now_ns();
+    grv_status status = grv_block_store_sweep(call, metered->inner, dry_run, ret_sweep, error);
+    return meter_add(metered->meter, GRV_METER_SWEEP, start, 0, 0, status);
+}
+
 static grv_status meter_open_list(const grv_call *call, grv_block_store *store,
                                   const grv_block_key *after, grv_block_cursor **ret_cursor,
                                   grv_error *error)
@@ -270,6 +290,8 @@ static const grv_block_store_ops meter_ops = {
     .open_batch = meter_open_batch,
     .get = meter_get,
     .remove = meter_remove,
+    .quarantine = meter_quarantine,
+    .sweep = meter_sweep,
     .open_list = meter_open_list,
     .flush = meter_flush,
     .stats = meter_stats,

@@ -81,6 +81,19 @@ static grv_status verify_remove(const grv_call *call, grv_block_store *store,
     return grv_block_store_remove(call, verify_inner(store), keys, count, ret_removed, error);
 }
 
+static grv_status verify_quarantine(const grv_call *call, grv_block_store *store,
+                                    const grv_block_key keys[], size_t count, bool ret_moved[],
+                                    grv_error *error)
+{
+    return grv_block_store_quarantine(call, verify_inner(store), keys, count, ret_moved, error);
+}
+
+static grv_status verify_sweep(const grv_call *call, grv_block_store *store, bool dry_run,
+                               grv_block_sweep *ret_sweep, grv_error *error)
+{
+    return grv_block_store_sweep(call, verify_inner(store), dry_run, ret_sweep, error);
+}
+
 static grv_status verify_open_list(const grv_call *call, grv_block_store *store,
                                    const grv_block_key *after, grv_block_cursor **ret_cursor,
                                    grv_error *error)
@@ -124,6 +137,8 @@ static const grv_block_store_ops verify_ops = {
     .open_batch = verify_open_batch,
     .get = verify_get,
     .remove = verify_remove,
+    .quarantine = verify_quarantine,
+    .sweep = verify_sweep,
     .open_list = verify_open_list,
     .flush = verify_flush,
     .stats = verify_stats,

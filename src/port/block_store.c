@@ -83,6 +83,23 @@ grv_status grv_block_store_remove(const grv_call *call, grv_block_store *store,
     return store->ops->remove(call, store, keys, count, ret_removed, error);
 }
 
+grv_status grv_block_store_quarantine(const grv_call *call, grv_block_store *store,
+                                      const grv_block_key keys[], size_t count, bool ret_moved[],
+                                      grv_error *error)
+{
+    grv_status status = check_keys(keys, count, error);
+    if (status || count == 0) {
+        return status;
+    }
+    return store->ops->quarantine(call, store, keys, count, ret_moved, error);
+}
+
+grv_status grv_block_store_sweep(const grv_call *call, grv_block_store *store, bool dry_run,
+                                 grv_block_sweep *ret_sweep, grv_error *error)
+{
+    return store->ops->sweep(call, store, dry_run, ret_sweep, error);
+}
+
 grv_status grv_block_store_open_list(const grv_call *call, grv_block_store *store,
                                      const grv_block_key *after, grv_block_cursor **ret_cursor,
                                      grv_error *error)

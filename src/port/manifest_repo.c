@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <graviton/port/manifest_repo.h>
 #include <inttypes.h>
+#include <string.h>
 
 grv_status grv_manifest_repo_init(grv_manifest_repo *repo, const grv_manifest_repo_ops *ops,
                                   uint64_t capabilities, grv_error *error)
@@ -137,6 +138,51 @@ grv_status grv_manifest_repo_descriptor_set(const grv_call *call, grv_manifest_r
                              GRV_DESCRIPTOR_MAX);
     }
     return repo->ops->descriptor_set(call, repo, expected, descriptor, error);
+}
+
+static grv_status check_state_name(const char *name, grv_error *error)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
+    size_t size = strlen(name);
+    if (size < 1 || size > GRV_STATE_NAME_MAX || strspn(name, allowed) != size) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "manifests",
+                             "bad name of a state: want 1 to %u lower-case letters, digits and "
+                             "\"-\"",
+                             GRV_STATE_NAME_MAX);
+    }
+    return GRV_OK;
+}
+
+grv_status grv_manifest_repo_state_get(const grv_call *call, grv_manifest_repo *repo,
+                                       const char *name, grv_buffer *out, grv_error *error)
+{
+    grv_status status = check_state_name(name, error);
+    if (status) {
+        return status;
+    }
+    return repo->ops->state_get(call, repo, name, out, error);
+}
+
+grv_status grv_manifest_repo_state_set(const grv_call *call, grv_manifest_repo *repo,
+                                       const char *name, const grv_bytes *expected, grv_bytes state,
+                                       grv_error *error)
+{
+    grv_status status = check_state_name(name, error);
+    if (status) {
+        return status;
+    }
+    if (state.size > GRV_STATE_MAX || (!expected && state.size == 0)) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "manifests",
+                             "a state of %zu bytes, want at most %u, and some of a new one",
+                             state.size, GRV_STATE_MAX);
+    }
+    return repo->ops->state_set(call, repo, name, expected, state, error);
+}
+
+grv_status grv_manifest_repo_sweep(const grv_call *call, grv_manifest_repo *repo, bool dry_run,
+                                   grv_manifest_sweep *ret_sweep, grv_error *error)
+{
+    return repo->ops->sweep(call, repo, dry_run, ret_sweep, error);
 }
 
 void grv_manifest_repo_free(grv_manifest_repo *repo)

@@ -2,7 +2,8 @@
 /*
  * What include/graviton/port/block_store.h promises, checked over every implementation: each test
  * runs as it is, and over those that persist again with the store closed and opened between its
- * writes and its reads. Here: putting and getting. In block_store_index.c: the rest.
+ * writes and its reads. Here: putting and getting. In block_store_sweep.c: quarantine and
+ * sweep. In block_store_index.c: the rest.
  */
 #include "block_store_suite.h"
 
@@ -328,7 +329,8 @@ static void add_tests(const suite_test tests[], size_t count, const block_fixtur
 int main(void)
 {
     size_t put_count = sizeof put_tests / sizeof put_tests[0];
-    size_t max = 2 * block_fixture_count * (put_count + suite_index_test_count);
+    size_t max =
+        2 * block_fixture_count * (put_count + suite_index_test_count + suite_sweep_test_count);
     struct CMUnitTest *tests = calloc(max, sizeof *tests);
     suite_run *runs = calloc(max, sizeof *runs);
     if (!tests || !runs) {
@@ -343,6 +345,7 @@ int main(void)
         for (int reopen = 0; reopen <= (fixture->persistent ? 1 : 0); reopen++) {
             add_tests(put_tests, put_count, fixture, reopen, &next, &run);
             add_tests(suite_index_tests, suite_index_test_count, fixture, reopen, &next, &run);
+            add_tests(suite_sweep_tests, suite_sweep_test_count, fixture, reopen, &next, &run);
         }
     }
     int failed = _cmocka_run_group_tests("block_store", tests, (size_t)(next - tests), NULL, NULL);

@@ -22,6 +22,9 @@ typedef struct block_fixture {
     /* Blocks of the test with very many, at most BLOCK_FIXTURE_MANY; 0: that many. Fewer where each
      * is a file: some disks take milliseconds to remove one. */
     size_t many;
+    /* Leaves behind what a put leaves that is killed, and adds it to `found`. NULL: whatever that
+     * is, it goes with the store or counts as blocks. */
+    grv_status (*leave)(const char *dir, grv_block_sweep *found, grv_error *error);
 } block_fixture;
 
 extern const block_fixture block_fixtures[];

@@ -31,6 +31,10 @@ typedef struct suite_test {
 extern const suite_test suite_index_tests[];
 extern const size_t suite_index_test_count;
 
+/* The tests of block_store_sweep.c. */
+extern const suite_test suite_sweep_tests[];
+extern const size_t suite_sweep_test_count;
+
 /* Opens and closes the store around each test. */
 int suite_setup(void **state);
 int suite_teardown(void **state);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What every manifest_repo promises (include/graviton/port/manifest_repo.h): manifests, attributes
- * and the descriptor. Lists are in manifest_repo_lists.c, threads in manifest_repo_threads.c.
+ * and the descriptor. Lists are in manifest_repo_lists.c, named records and the
+ * sweep in manifest_repo_sweep.c, threads in manifest_repo_threads.c.
  */
 #include "manifest_repo_suite.h"
 
@@ -420,6 +421,7 @@ static size_t gather(const manifest_test *all[], size_t capacity)
     } parts[] = {
         {manifest_tests, sizeof manifest_tests / sizeof manifest_tests[0]},
         {manifest_list_tests, manifest_list_test_count},
+        {manifest_sweep_tests, manifest_sweep_test_count},
         {manifest_thread_tests, manifest_thread_test_count},
     };
     size_t total = 0;

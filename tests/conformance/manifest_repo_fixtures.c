@@ -80,9 +80,41 @@ static void close_kv_rocks(grv_manifest_repo *repo, void **context, bool last)
     *context = NULL;
 }
 
+/* Five pages under two ids that no root has, and a row of the sequence index. */
+static grv_status leave_kv(void *context, uint64_t sequence, grv_manifest_sweep *found,
+                           grv_error *error)
+{
+    enum { PAGES = 5 };
+    uint8_t pages[PAGES][GRV_PAGE_KEY_SIZE];
+    uint8_t number[GRV_SEQUENCE_KEY_SIZE];
+    uint8_t blob[GRV_KEY_BYTES_SIZE];
+    grv_kv_op ops[PAGES + 1];
+    for (unsigned i = 0; i < PAGES; i++) {
+        uint8_t id[GRV_MANIFEST_ID_SIZE] = {i < 3 ? 0x00 : 0xff, 0xff, (uint8_t)sequence};
+        grv_page_key_encode(id, i % 2, i, pages[i]);
+        ops[i] = (grv_kv_op){.kind = GRV_KV_PUT,
+                             .ns = GRV_NS_PAGE,
+                             .key = grv_bytes_of(pages[i], GRV_PAGE_KEY_SIZE),
+                             .value = grv_bytes_of("left", 4)};
+    }
+    const grv_blob_key key = {.digest = {.hash = GRV_HASH_SHA256, .bytes = {7}}, .size = 1};
+    grv_blob_key_encode(&key, blob);
+    for (unsigned i = 0; i < GRV_SEQUENCE_KEY_SIZE; i++) {
+        number[i] = (uint8_t)(sequence >> (56 - 8 * i));
+    }
+    ops[PAGES] = (grv_kv_op){.kind = GRV_KV_PUT,
+                             .ns = GRV_NS_SEQUENCE,
+                             .key = grv_bytes_of(number, sizeof number),
+                             .value = grv_bytes_of(blob, sizeof blob)};
+    found->pages += PAGES;
+    found->sequences++;
+    const grv_kv_batch batch = {.ops = ops, .op_count = PAGES + 1};
+    return grv_kv_write(NULL, context, &batch, error);
+}
+
 const manifest_fixture manifest_fixtures[] = {
-    {"kv over memory", 100000, open_kv_memory, close_kv_memory},
-    {"kv over memory, tiny pages", 3430, open_kv_tiny, close_kv_memory},
-    {"kv over rocks", 100000, open_kv_rocks, close_kv_rocks},
+    {"kv over memory", 100000, open_kv_memory, close_kv_memory, leave_kv},
+    {"kv over memory, tiny pages", 3430, open_kv_tiny, close_kv_memory, leave_kv},
+    {"kv over rocks", 100000, open_kv_rocks, close_kv_rocks, leave_kv},
 };
 const size_t manifest_fixture_count = sizeof manifest_fixtures / sizeof manifest_fixtures[0];

@@ -17,6 +17,10 @@ typedef struct manifest_fixture {
                        grv_error *error);
     /* Closes the repository; at the `last` close of a test *context is freed too. */
     void (*close)(grv_manifest_repo *repo, void **context, bool last);
+    /* Leaves behind what a put leaves that is killed, and an entry of the order of commits with
+     * `sequence` that leads to no blob. Adds what a sweep is to find. */
+    grv_status (*leave)(void *context, uint64_t sequence, grv_manifest_sweep *found,
+                        grv_error *error);
 } manifest_fixture;
 
 extern const manifest_fixture manifest_fixtures[];

@@ -34,6 +34,8 @@ typedef struct manifest_test {
 /* The suite's parts, each a file of its own. */
 extern const manifest_test manifest_list_tests[];
 extern const size_t manifest_list_test_count;
+extern const manifest_test manifest_sweep_tests[];
+extern const size_t manifest_sweep_test_count;
 extern const manifest_test manifest_thread_tests[];
 extern const size_t manifest_thread_test_count;
 

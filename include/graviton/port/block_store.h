@@ -67,6 +67,14 @@ typedef struct grv_block_stats {
     uint64_t stored_bytes; /* sum of their stored sizes */
 } grv_block_stats;
 
+/* What nobody needs any more, as a sweep finds or removes it. */
+typedef struct grv_block_sweep {
+    uint64_t temporary;       /* what puts that never ended left behind: files, rows */
+    uint64_t temporary_bytes; /* and what they take */
+    uint64_t aside;           /* blocks in quarantine that the store has again */
+    uint64_t aside_bytes;     /* and what those copies take */
+} grv_block_sweep;
+
 /* Operations of a store. No slot is NULL. */
 typedef struct grv_block_store_ops {
     const char *name;
@@ -95,6 +103,26 @@ typedef struct grv_block_store_ops {
      */
     grv_status (*remove)(const grv_call *call, grv_block_store *store, const grv_block_key keys[],
                          size_t count, bool ret_removed[], grv_error *error);
+    /*
+     * Sets blocks aside: the scrubber's alone, for blocks whose bytes are wrong. What the store has
+     * of each moves as it is (what cannot be read is dropped) to a place where no other operation
+     * sees it, so that the block is missing from then on and a put stores it anew. It replaces what
+     * was set aside under that key before. ret_moved[i] tells whether the store had anything.
+     * Durable on GRV_OK; on failure some may have moved. No batch is open: the caller has made
+     * sure.
+     */
+    grv_status (*quarantine)(const grv_call *call, grv_block_store *store,
+                             const grv_block_key keys[], size_t count, bool ret_moved[],
+                             grv_error *error);
+    /*
+     * Finds what nobody needs any more (see grv_block_sweep) and, unless `dry_run`, removes it:
+     * the collector's alone. *ret_sweep is what is removed, or would be; a second sweep finds
+     * nothing. Blocks are not touched, nor those in quarantine that the store lacks. Durable on
+     * GRV_OK; on failure some may be gone. No batch is open, in any process: the caller has made
+     * sure.
+     */
+    grv_status (*sweep)(const grv_call *call, grv_block_store *store, bool dry_run,
+                        grv_block_sweep *ret_sweep, grv_error *error);
     /*
      * Opens a list of all blocks in key order, from the first key greater than `after` (NULL: from
      * the first). Blocks that come or go meanwhile may or may not be shown; every other one is
@@ -195,6 +223,11 @@ grv_status grv_block_store_get(const grv_call *call, grv_block_store *store,
 grv_status grv_block_store_remove(const grv_call *call, grv_block_store *store,
                                   const grv_block_key keys[], size_t count, bool ret_removed[],
                                   grv_error *error);
+grv_status grv_block_store_quarantine(const grv_call *call, grv_block_store *store,
+                                      const grv_block_key keys[], size_t count, bool ret_moved[],
+                                      grv_error *error);
+grv_status grv_block_store_sweep(const grv_call *call, grv_block_store *store, bool dry_run,
+                                 grv_block_sweep *ret_sweep, grv_error *error);
 grv_status grv_block_store_open_list(const grv_call *call, grv_block_store *store,
                                      const grv_block_key *after, grv_block_cursor **ret_cursor,
                                      grv_error *error);

@@ -22,6 +22,9 @@ extern "C" {
 #define GRV_MANIFEST_BLOCKS_MAX (UINT64_C(1) << 33)
 /* Largest descriptor, in bytes. */
 #define GRV_DESCRIPTOR_MAX 65536u
+/* Most bytes of a state's name and of a state. */
+#define GRV_STATE_NAME_MAX 64u
+#define GRV_STATE_MAX      4096u
 
 /* Capabilities: refused by the dispatcher as GRV_UNSUPPORTED where absent. */
 #define GRV_MANIFEST_CAP_NEWEST (UINT64_C(1) << 0) /* lists in GRV_ORDER_NEWEST */
@@ -40,6 +43,12 @@ typedef struct grv_manifest_commit {
     bool already_stored; /* the blob was there; its first manifest stays */
     grv_blob_info info;  /* of the manifest that is there now */
 } grv_manifest_commit;
+
+/* What no blob's root names, as a sweep finds or removes it. */
+typedef struct grv_manifest_sweep {
+    uint64_t pages;     /* of manifests whose put never ended, or whose blob is gone */
+    uint64_t sequences; /* entries of the order of commits that lead to no blob */
+} grv_manifest_sweep;
 
 /* Operations of a repository. No slot is NULL. */
 typedef struct grv_manifest_repo_ops {
@@ -81,6 +90,28 @@ typedef struct grv_manifest_repo_ops {
      * and no blob either; else it must equal `expected`. GRV_CONFLICT otherwise. */
     grv_status (*descriptor_set)(const grv_call *call, grv_manifest_repo *repo,
                                  const grv_bytes *expected, grv_bytes descriptor, grv_error *error);
+    /*
+     * Appends the record `name` (1 to GRV_STATE_NAME_MAX of a-z, 0-9 and "-") to `out`. Such
+     * records are a job's notes about this store, as where it goes on next time; what is in them is
+     * the job's affair. GRV_NOT_FOUND where there is none.
+     */
+    grv_status (*state_get)(const grv_call *call, grv_manifest_repo *repo, const char *name,
+                            grv_buffer *out, grv_error *error);
+    /* Writes the record `name`, or removes it where `state` is empty, durably and atomically. Where
+     * `expected` is NULL there must be none; else it must equal `expected`. GRV_CONFLICT otherwise.
+     */
+    grv_status (*state_set)(const grv_call *call, grv_manifest_repo *repo, const char *name,
+                            const grv_bytes *expected, grv_bytes state, grv_error *error);
+    /*
+     * Finds what no root names (see grv_manifest_sweep) and, unless `dry_run`, removes it: the
+     * collector's alone. *ret_sweep is what is removed, or would be; a second sweep finds nothing.
+     * Sequences are still given out once only. Reads all roots, in bounded memory: GRV_CORRUPT or
+     * GRV_UNSUPPORTED for one that cannot be read, naming the blob, with nothing removed that it
+     * might name. Durable on GRV_OK; on failure some may be gone. No put is open, in any process:
+     * the caller has made sure.
+     */
+    grv_status (*sweep)(const grv_call *call, grv_manifest_repo *repo, bool dry_run,
+                        grv_manifest_sweep *ret_sweep, grv_error *error);
     /* Closes. All puts and cursors have been freed. */
     void (*free)(grv_manifest_repo *repo);
 } grv_manifest_repo_ops;
@@ -151,6 +182,13 @@ grv_status grv_manifest_repo_descriptor_get(const grv_call *call, grv_manifest_r
 grv_status grv_manifest_repo_descriptor_set(const grv_call *call, grv_manifest_repo *repo,
                                             const grv_bytes *expected, grv_bytes descriptor,
                                             grv_error *error);
+grv_status grv_manifest_repo_state_get(const grv_call *call, grv_manifest_repo *repo,
+                                       const char *name, grv_buffer *out, grv_error *error);
+grv_status grv_manifest_repo_state_set(const grv_call *call, grv_manifest_repo *repo,
+                                       const char *name, const grv_bytes *expected, grv_bytes state,
+                                       grv_error *error);
+grv_status grv_manifest_repo_sweep(const grv_call *call, grv_manifest_repo *repo, bool dry_run,
+                                   grv_manifest_sweep *ret_sweep, grv_error *error);
 void grv_manifest_repo_free(grv_manifest_repo *repo); /* NULL is allowed */
 
 /* Keys of another algorithm than the plan's, or of no valid size, are GRV_INVALID_ARGUMENT; more

@@ -7,6 +7,7 @@
  *   sync.c         the thread that makes groups of new files durable
  *   batch.c        puts and commits; group.c its groups of temporary files
  *   list.c         scans, lists, statistics
+ *   sweep.c        blocks set aside, and what nobody needs any more
  *   block_store.c  the port's table, superblock, opening and closing
  *
  * How a block becomes durable: put writes it to a temporary file under `<prefix>/.tmp`, of a name
@@ -28,6 +29,8 @@
 
 /* Where temporary files lie, under the prefix. */
 #define GRV_FS_TEMP ".tmp"
+/* Where blocks that were set aside lie, under the prefix, in a directory an algorithm. */
+#define GRV_FS_QUARANTINE ".quarantine"
 /* Room for a block's file name: 64 hex digits, "-", at most 8 digits, NUL. */
 #define GRV_FS_NAME_SIZE 80
 /* Room for a temporary file's name: 16 hex digits, "-", at most 20 digits, NUL. */
@@ -245,6 +248,15 @@ grv_status grv_fs_stats(const grv_call *call, grv_block_store *store, grv_block_
                         grv_error *error);
 /* Whether there is any block file. */
 grv_status grv_fs_any(const grv_call *call, grv_fs_store *store, bool *ret_any, grv_error *error);
+
+/* ---- sweep.c ---- */
+
+/* Slots of the store. */
+grv_status grv_fs_quarantine(const grv_call *call, grv_block_store *base,
+                             const grv_block_key keys[], size_t count, bool ret_moved[],
+                             grv_error *error);
+grv_status grv_fs_sweep(const grv_call *call, grv_block_store *base, bool dry_run,
+                        grv_block_sweep *ret_sweep, grv_error *error);
 
 /* ---- block_store.c ---- */
 

@@ -2,7 +2,8 @@
 /*
  * Block store over any key-value store. Two rows a block, always written and deleted in one batch:
  * block -> the frame, block_info -> the frame's size. What asks whether a block is there, lists or
- * counts reads the small rows alone. docs/format.md has the bytes. Batches: block_batch.c.
+ * counts reads the small rows alone. docs/format.md has the bytes. Batches: block_batch.c;
+ * quarantine: block_sweep.c.
  *
  * Contents: keys and coders; missing and get; remove; list and stats; the superblock; the table
  * and the constructor.
@@ -435,6 +436,8 @@ static const grv_block_store_ops kv_block_ops = {
     .open_batch = grv_kv_blocks_open_batch,
     .get = kv_block_get,
     .remove = kv_block_remove,
+    .quarantine = grv_kv_blocks_quarantine,
+    .sweep = grv_kv_blocks_sweep,
     .open_list = kv_block_open_list,
     .flush = kv_block_flush,
     .stats = kv_block_stats,

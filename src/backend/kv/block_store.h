@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by the two halves of the block store over a key-value store: store and batch. */
+/* Shared by the parts of the block store over a key-value store: store, batch and sweep. */
 #ifndef GRV_BACKEND_KV_BLOCK_STORE_H
 #define GRV_BACKEND_KV_BLOCK_STORE_H
 
@@ -40,8 +40,13 @@ void grv_kv_block_keys_fill(grv_kv_block_keys *keys, const grv_block_key *first,
 grv_frame_coder grv_kv_blocks_coder_take(grv_kv_blocks *blocks);
 void grv_kv_blocks_coder_give(grv_kv_blocks *blocks, grv_frame_coder coder);
 
-/* Slot open_batch. GRV_LIMIT_EXCEEDED without memory. */
+/* Slots that have files of their own. GRV_LIMIT_EXCEEDED without memory. */
 grv_status grv_kv_blocks_open_batch(const grv_call *call, grv_block_store *store,
                                     grv_block_batch **ret_batch, grv_error *error);
+grv_status grv_kv_blocks_quarantine(const grv_call *call, grv_block_store *store,
+                                    const grv_block_key keys[], size_t count, bool ret_moved[],
+                                    grv_error *error);
+grv_status grv_kv_blocks_sweep(const grv_call *call, grv_block_store *store, bool dry_run,
+                               grv_block_sweep *ret_sweep, grv_error *error);
 
 #endif

@@ -17,9 +17,6 @@ static const grv_manifest_repo_ops manifest_repo_kv_ops;
 static const grv_bytes descriptor_key = {(const uint8_t *)"descriptor", 10};
 static const grv_bytes sequence_floor_key = {(const uint8_t *)"sequence", 8};
 
-/* Sequences stay below this, so that the next one never wraps. */
-#define SEQUENCE_MAX (UINT64_MAX >> 1)
-
 grv_manifest_repo_kv *grv_manifest_repo_kv_of(grv_manifest_repo *base)
 {
     assert(base->ops == &manifest_repo_kv_ops);
@@ -65,7 +62,7 @@ grv_status grv_manifest_repo_kv_decode(const grv_blob_key *key, grv_bytes bytes,
     if (!status && grv_blob_key_compare(&root.info.key, key) != 0) {
         status = grv_error_set(error, GRV_CORRUPT, "manifests", "its root is another blob's");
     }
-    if (!status && (root.info.sequence < 1 || root.info.sequence > SEQUENCE_MAX)) {
+    if (!status && (root.info.sequence < 1 || root.info.sequence > GRV_SEQUENCE_MAX)) {
         status = grv_error_set(error, GRV_CORRUPT, "manifests", "its sequence is out of bounds");
     }
     if (status) {
@@ -127,10 +124,8 @@ static grv_status manifest_repo_kv_stat(const grv_call *call, grv_manifest_repo 
     return GRV_OK;
 }
 
-/* The highest sequence of a removed blob; the value itself, to guard its change, where there is
- * one (size 0 otherwise). */
-static grv_status read_floor(const grv_call *call, grv_manifest_repo_kv *repo, grv_value *ret_value,
-                             uint64_t *ret_floor, grv_error *error)
+grv_status grv_manifest_repo_kv_floor(const grv_call *call, grv_manifest_repo_kv *repo,
+                                      grv_value *ret_value, uint64_t *ret_floor, grv_error *error)
 {
     grv_value value = {0};
     grv_status status = grv_kv_get(call, repo->kv, GRV_NS_META, sequence_floor_key, &value, error);
@@ -146,7 +141,7 @@ static grv_status read_floor(const grv_call *call, grv_manifest_repo_kv *repo, g
     if (value.bytes.size == GRV_SEQUENCE_KEY_SIZE) {
         floor = grv_wire_get_u64be(value.bytes.data);
     }
-    if (floor < 1 || floor > SEQUENCE_MAX) {
+    if (floor < 1 || floor > GRV_SEQUENCE_MAX) {
         grv_value_done(&value);
         return grv_error_set(error, GRV_CORRUPT, "manifests",
                              "the highest sequence of a removed blob is no sequence");
@@ -154,6 +149,17 @@ static grv_status read_floor(const grv_call *call, grv_manifest_repo_kv *repo, g
     *ret_value = value;
     *ret_floor = floor;
     return GRV_OK;
+}
+
+void grv_manifest_repo_kv_raise(uint64_t floor, grv_bytes value, grv_bytes number,
+                                grv_kv_op *ret_op, grv_kv_guard *ret_guard)
+{
+    *ret_op = (grv_kv_op){
+        .kind = GRV_KV_PUT, .ns = GRV_NS_META, .key = sequence_floor_key, .value = number};
+    *ret_guard = (grv_kv_guard){.kind = floor ? GRV_KV_EQUALS : GRV_KV_ABSENT,
+                                .ns = GRV_NS_META,
+                                .key = sequence_floor_key,
+                                .value = value};
 }
 
 /* The highest sequence of a blob that is there, 0 for none. */
@@ -173,7 +179,7 @@ static grv_status read_last_sequence(const grv_call *call, grv_manifest_repo_kv 
         status = GRV_OK;
     } else if (!status) {
         last = item.key.size == GRV_SEQUENCE_KEY_SIZE ? grv_wire_get_u64be(item.key.data) : 0;
-        if (last < 1 || last > SEQUENCE_MAX) {
+        if (last < 1 || last > GRV_SEQUENCE_MAX) {
             status = grv_error_set(error, GRV_CORRUPT, "manifests",
                                    "the highest commit sequence is no sequence");
         }
@@ -195,7 +201,7 @@ grv_status grv_manifest_repo_kv_load_sequence(const grv_call *call, grv_manifest
     }
     grv_value value = {0};
     uint64_t floor = 0;
-    status = read_floor(call, repo, &value, &floor, error);
+    status = grv_manifest_repo_kv_floor(call, repo, &value, &floor, error);
     if (status) {
         return status;
     }
@@ -237,7 +243,7 @@ static grv_status remove_once(const grv_call *call, grv_manifest_repo_kv *repo,
 {
     grv_value floor_value = {0};
     uint64_t floor = 0;
-    grv_status status = read_floor(call, repo, &floor_value, &floor, error);
+    grv_status status = grv_manifest_repo_kv_floor(call, repo, &floor_value, &floor, error);
     if (status) {
         return status;
     }
@@ -259,13 +265,8 @@ static grv_status remove_once(const grv_call *call, grv_manifest_repo_kv *repo,
         ops[batch.op_count++] =
             (grv_kv_op){.kind = GRV_KV_DELETE, .ns = GRV_NS_SEQUENCE, .key = number};
         if (root->info.sequence > floor) {
-            ops[batch.op_count++] = (grv_kv_op){
-                .kind = GRV_KV_PUT, .ns = GRV_NS_META, .key = sequence_floor_key, .value = number};
-            guards[batch.guard_count++] =
-                (grv_kv_guard){.kind = floor ? GRV_KV_EQUALS : GRV_KV_ABSENT,
-                               .ns = GRV_NS_META,
-                               .key = sequence_floor_key,
-                               .value = floor_value.bytes};
+            grv_manifest_repo_kv_raise(floor, floor_value.bytes, number, &ops[batch.op_count++],
+                                       &guards[batch.guard_count++]);
         }
     }
     batch.durability = GRV_DURABLE;
@@ -456,6 +457,9 @@ static const grv_manifest_repo_ops manifest_repo_kv_ops = {
     .attributes_set = grv_manifest_repo_kv_attributes_set,
     .descriptor_get = manifest_repo_kv_descriptor_get,
     .descriptor_set = manifest_repo_kv_descriptor_set,
+    .state_get = grv_manifest_repo_kv_state_get,
+    .state_set = grv_manifest_repo_kv_state_set,
+    .sweep = grv_manifest_repo_kv_sweep,
     .free = manifest_repo_kv_free,
 };
 

@@ -2,13 +2,14 @@
 /*
  * What the files of the manifest repository over a key-value store share. manifest_repo.c has the
  * records of whole blobs, manifest_put.c writes manifests, manifest_refs.c reads them,
- * manifest_list.c lists blobs.
+ * manifest_list.c lists blobs, manifest_sweep.c removes what no root names, manifest_state.c has
+ * the small named records.
  *
  * Where things are: GRV_NS_ROOT: blob key -> root. GRV_NS_PAGE: manifest id, level, number
  * (big-endian) -> page. GRV_NS_SEQUENCE: sequence (big-endian) -> blob key. GRV_NS_ATTRIBUTES: blob
  * key -> attributes. GRV_NS_META: "descriptor"; "sequence" -> the highest sequence of any removed
- * blob, so that none is given out twice. A blob is there exactly when its root is; what pages or
- * sequences have no root that names them is garbage.
+ * blob, so that none is given out twice; "state/NAME" -> a named record. A blob is there exactly
+ * when its root is; what pages or sequences have no root that names them is garbage.
  */
 #ifndef GRV_BACKEND_KV_MANIFEST_REPO_H
 #define GRV_BACKEND_KV_MANIFEST_REPO_H
@@ -19,6 +20,8 @@
 
 #define GRV_PAGE_KEY_SIZE     (GRV_MANIFEST_ID_SIZE + 5u) /* id, level (1), number (4) */
 #define GRV_SEQUENCE_KEY_SIZE 8u
+/* Sequences stay below this, so that the next one never wraps. */
+#define GRV_SEQUENCE_MAX (UINT64_MAX >> 1)
 
 /* How often a write that lost a race is tried again before it is GRV_UNAVAILABLE. */
 #define GRV_MANIFEST_ATTEMPTS 1000u
@@ -52,6 +55,16 @@ grv_status grv_manifest_repo_kv_decode(const grv_blob_key *key, grv_bytes bytes,
 grv_status grv_manifest_repo_kv_load_sequence(const grv_call *call, grv_manifest_repo_kv *repo,
                                               grv_error *error);
 
+/* The highest sequence of a removed blob, 0 for none; and the value itself, to guard its change,
+ * which the caller ends (size 0 where there is none). */
+grv_status grv_manifest_repo_kv_floor(const grv_call *call, grv_manifest_repo_kv *repo,
+                                      grv_value *ret_value, uint64_t *ret_floor, grv_error *error);
+
+/* The operation and the guard that raise the floor from `floor`, whose value is `value`, to the
+ * sequence in `number` (borrowed, GRV_SEQUENCE_KEY_SIZE bytes). */
+void grv_manifest_repo_kv_raise(uint64_t floor, grv_bytes value, grv_bytes number,
+                                grv_kv_op *ret_op, grv_kv_guard *ret_guard);
+
 /* Removes all pages of a manifest. For garbage only: nobody waits for it, and what stays after a
  * failure is garbage still. */
 void grv_manifest_repo_kv_drop_pages(const grv_call *call, grv_manifest_repo_kv *repo,
@@ -71,6 +84,14 @@ grv_status grv_manifest_repo_kv_open_refs(const grv_call *call, grv_manifest_rep
 grv_status grv_manifest_repo_kv_open_list(const grv_call *call, grv_manifest_repo *base,
                                           const grv_blob_list *wanted, grv_blob_cursor **ret_cursor,
                                           grv_error *error);
+
+grv_status grv_manifest_repo_kv_state_get(const grv_call *call, grv_manifest_repo *base,
+                                          const char *name, grv_buffer *out, grv_error *error);
+grv_status grv_manifest_repo_kv_state_set(const grv_call *call, grv_manifest_repo *base,
+                                          const char *name, const grv_bytes *expected,
+                                          grv_bytes state, grv_error *error);
+grv_status grv_manifest_repo_kv_sweep(const grv_call *call, grv_manifest_repo *base, bool dry_run,
+                                      grv_manifest_sweep *ret_sweep, grv_error *error);
 
 /* The slot attributes_set: a commit uses it too. */
 grv_status grv_manifest_repo_kv_attributes_set(const grv_call *call, grv_manifest_repo *base,

@@ -149,6 +149,7 @@ typedef struct memory_store {
     grv_block_store base;
     pthread_rwlock_t lock; /* guards all below */
     memory_table blocks;
+    memory_table aside; /* blocks in quarantine */
     uint64_t raw_bytes;
     size_t superblock_size;
     uint8_t superblock[GRV_SUPERBLOCK_MAX];
@@ -222,6 +223,61 @@ static grv_status memory_block_remove(const grv_call *call, grv_block_store *sto
         }
     }
     pthread_rwlock_unlock(&memory->lock);
+    return GRV_OK;
+}
+
+static grv_status memory_block_quarantine(const grv_call *call, grv_block_store *store,
+                                          const grv_block_key keys[], size_t count,
+                                          bool ret_moved[], grv_error *error)
+{
+    grv_status status = grv_call_check(call, "memory", error);
+    if (status) {
+        return status;
+    }
+    memory_store *memory = memory_of(store);
+    pthread_rwlock_wrlock(&memory->lock);
+    status = table_reserve(&memory->aside, count, error);
+    for (size_t i = 0; i < count && !status; i++) {
+        memory_block *moved = table_remove(&memory->blocks, &keys[i]);
+        ret_moved[i] = moved;
+        if (moved) {
+            memory->raw_bytes -= moved->key.size;
+            memory_block_unref(table_remove(&memory->aside, &keys[i]));
+            table_insert(&memory->aside, moved);
+        }
+    }
+    pthread_rwlock_unlock(&memory->lock);
+    return status;
+}
+
+/* What a put leaves in memory goes with its batch: only copies set aside can be in excess. */
+static grv_status memory_block_sweep(const grv_call *call, grv_block_store *store, bool dry_run,
+                                     grv_block_sweep *ret_sweep, grv_error *error)
+{
+    grv_status status = grv_call_check(call, "memory", error);
+    if (status) {
+        return status;
+    }
+    memory_store *memory = memory_of(store);
+    grv_block_sweep sweep = {0};
+    pthread_rwlock_wrlock(&memory->lock);
+    size_t i = 0;
+    while (i < memory->aside.capacity) {
+        memory_block *aside = memory->aside.slots[i];
+        if (!aside || !table_find(&memory->blocks, &aside->key)) {
+            i++;
+            continue;
+        }
+        sweep.aside++;
+        sweep.aside_bytes += aside->key.size;
+        if (dry_run) {
+            i++;
+        } else { /* another block may come to lie in this slot: look at it again */
+            memory_block_unref(table_remove(&memory->aside, &aside->key));
+        }
+    }
+    pthread_rwlock_unlock(&memory->lock);
+    *ret_sweep = sweep;
     return GRV_OK;
 }
 
@@ -307,6 +363,7 @@ static void memory_block_free(grv_block_store *store)
 {
     memory_store *memory = memory_of(store);
     table_done(&memory->blocks);
+    table_done(&memory->aside);
     pthread_rwlock_destroy(&memory->lock);
     free(memory);
 }
@@ -563,6 +620,8 @@ static const grv_block_store_ops memory_block_ops = {
     .open_batch = memory_open_batch,
     .get = memory_block_get,
     .remove = memory_block_remove,
+    .quarantine = memory_block_quarantine,
+    .sweep = memory_block_sweep,
     .open_list = memory_open_list,
     .flush = memory_block_flush,
     .stats = memory_block_stats,

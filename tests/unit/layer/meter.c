@@ -112,6 +112,10 @@ static void the_other_slots_are_counted(void **state)
     assert_int_equal(stats.blocks, 1);
     assert_grv_ok(grv_block_store_remove(NULL, store, &block.key, 1, &removed, &error));
     assert_true(removed);
+    grv_block_sweep sweep;
+    assert_grv_ok(grv_block_store_quarantine(NULL, store, &block.key, 1, &removed, &error));
+    assert_false(removed);
+    assert_grv_ok(grv_block_store_sweep(NULL, store, true, &sweep, &error));
     assert_grv_ok(grv_block_store_flush(NULL, store, &error));
 
     assert_count(&meter, GRV_METER_SUPERBLOCK_GET, 1, 1, 0, 0);
@@ -120,6 +124,8 @@ static void the_other_slots_are_counted(void **state)
     assert_count(&meter, GRV_METER_LIST, 2, 0, 1, 0);
     assert_count(&meter, GRV_METER_STATS, 1, 0, 0, 0);
     assert_count(&meter, GRV_METER_REMOVE, 1, 0, 1, 0);
+    assert_count(&meter, GRV_METER_QUARANTINE, 1, 0, 1, 0);
+    assert_count(&meter, GRV_METER_SWEEP, 1, 0, 0, 0);
     assert_count(&meter, GRV_METER_FLUSH, 1, 0, 0, 0);
     grv_buffer_done(&out);
     grv_block_store_free(store);
