@@ -20,6 +20,7 @@
 #include <graviton/error.h>
 #include <graviton/key.h>
 #include <graviton/locator.h>
+#include <graviton/maintain.h>
 #include <graviton/port/blob_store.h>
 #include <graviton/port/block_store.h>
 #include <graviton/port/key_value_store.h>

@@ -79,6 +79,9 @@ grv_blob_store *grv_store_blobs(grv_store *store);
 grv_block_store *grv_store_blocks(grv_store *store);
 grv_manifest_repo *grv_store_manifests(grv_store *store);
 
+/* Whether it was opened to read only. */
+bool grv_store_is_read_only(const grv_store *store);
+
 /* What the store is; lives as long as the store. */
 const grv_store_info *grv_store_get_info(const grv_store *store);
 

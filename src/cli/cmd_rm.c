@@ -15,7 +15,7 @@ static int rm_execute(cli_run *cli)
 static const char rm_help[] =
     "usage: graviton rm ID…\n"
     "\n"
-    "Removes blobs. Blocks that nothing names any more stay until a collection; stats shows them\n"
+    "Removes blobs. Blocks that nothing names any more stay until a gc; stats shows them\n"
     "as unreferenced. Goes on after an id that is not there, and then exits with 1, or with 3\n"
     "where nothing was removed.\n"
     "\n"

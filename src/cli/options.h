@@ -38,6 +38,8 @@ typedef struct cli_options {
     const char *limit;
     /* verify */
     bool all;
+    /* gc */
+    bool dry_run;
     /* what is not an option */
     char **operands;
     size_t operand_count;

@@ -5,6 +5,9 @@
  */
 #include "store/cas.h"
 
+#include "base/wait.h"
+
+#include <assert.h>
 #include <stdlib.h>
 
 /* ---- Slots that pass through ---- */
@@ -52,6 +55,77 @@ static grv_status cas_open_refs(const grv_call *call, grv_blob_store *store,
                                 grv_ref_cursor **ret_cursor, grv_error *error)
 {
     return grv_manifest_repo_open_refs(call, manifests_of(store), key, offset, ret_cursor, error);
+}
+
+/* ---- Puts, and the jobs that keep them out ---- */
+
+static grv_cas *cas_of(grv_blob_store *store);
+
+grv_status grv_cas_put_begin(const grv_call *call, grv_cas *cas, grv_error *error)
+{
+    pthread_mutex_lock(&cas->puts_lock);
+    grv_status status = grv_call_check(call, "cas", error);
+    while (!status && cas->puts_excluded) {
+        grv_wait(call, &cas->puts_admitted, &cas->puts_lock);
+        status = grv_call_check(call, "cas", error);
+    }
+    if (!status) {
+        cas->open_puts++;
+    }
+    pthread_mutex_unlock(&cas->puts_lock);
+    return status;
+}
+
+void grv_cas_put_end(grv_cas *cas)
+{
+    pthread_mutex_lock(&cas->puts_lock);
+    cas->open_puts--;
+    pthread_mutex_unlock(&cas->puts_lock);
+}
+
+grv_status grv_cas_maintenance_begin(grv_blob_store *store, grv_error *error)
+{
+    grv_cas *cas = cas_of(store);
+    pthread_mutex_lock(&cas->puts_lock);
+    bool taken = cas->maintained;
+    cas->maintained = true;
+    pthread_mutex_unlock(&cas->puts_lock);
+    if (taken) {
+        return grv_error_set(error, GRV_UNAVAILABLE, "store",
+                             "the store is being collected or scrubbed already");
+    }
+    return GRV_OK;
+}
+
+void grv_cas_maintenance_end(grv_blob_store *store)
+{
+    grv_cas *cas = cas_of(store);
+    pthread_mutex_lock(&cas->puts_lock);
+    cas->maintained = false;
+    pthread_mutex_unlock(&cas->puts_lock);
+}
+
+grv_status grv_cas_puts_exclude(grv_blob_store *store, grv_error *error)
+{
+    grv_cas *cas = cas_of(store);
+    pthread_mutex_lock(&cas->puts_lock);
+    unsigned open = cas->open_puts;
+    cas->puts_excluded = open == 0;
+    pthread_mutex_unlock(&cas->puts_lock);
+    if (open > 0) {
+        return grv_error_set(error, GRV_UNAVAILABLE, "store",
+                             "%u puts are open on the store: try again when they have ended", open);
+    }
+    return GRV_OK;
+}
+
+void grv_cas_puts_admit(grv_blob_store *store)
+{
+    grv_cas *cas = cas_of(store);
+    pthread_mutex_lock(&cas->puts_lock);
+    cas->puts_excluded = false;
+    pthread_cond_broadcast(&cas->puts_admitted);
+    pthread_mutex_unlock(&cas->puts_lock);
 }
 
 /* ---- Memory of tiles ---- */
@@ -112,6 +186,8 @@ static void cas_free(grv_blob_store *store)
     }
     grv_budget_done(&cas->budget);
     pthread_mutex_destroy(&cas->cache_lock);
+    pthread_cond_destroy(&cas->puts_admitted);
+    pthread_mutex_destroy(&cas->puts_lock);
     free(cas);
 }
 
@@ -127,6 +203,12 @@ static const grv_blob_store_ops cas_ops = {
     .open_refs = cas_open_refs,
     .free = cas_free,
 };
+
+static grv_cas *cas_of(grv_blob_store *store)
+{
+    assert(store->ops == &cas_ops);
+    return (grv_cas *)(void *)store;
+}
 
 static grv_status config_check(const grv_cas_config *config, grv_error *error)
 {
@@ -161,6 +243,8 @@ grv_status grv_blob_store_cas_new(const grv_cas_config *config, grv_blob_store *
     grv_budget_init(&cas->budget,
                     config->budget_bytes ? config->budget_bytes : GRV_CAS_BUDGET_DEFAULT);
     pthread_mutex_init(&cas->cache_lock, NULL);
+    pthread_mutex_init(&cas->puts_lock, NULL);
+    grv_wait_init(&cas->puts_admitted);
     uint64_t capabilities = GRV_BLOB_CAP_REFS;
     if (config->manifests->capabilities & GRV_MANIFEST_CAP_NEWEST) {
         capabilities |= GRV_BLOB_CAP_NEWEST;

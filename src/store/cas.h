@@ -40,7 +40,27 @@ typedef struct grv_cas {
     pthread_mutex_t cache_lock; /* guards the spare tiles below */
     uint8_t *spare[GRV_TILES_MAX];
     unsigned spare_count;
+    pthread_mutex_t puts_lock; /* guards what is below */
+    pthread_cond_t puts_admitted;
+    unsigned open_puts;
+    bool puts_excluded;
+    bool maintained; /* a job of maintain.h runs */
 } grv_cas;
+
+/* Counts a put in, after waiting while puts are excluded: GRV_CANCELLED or GRV_TIMEOUT where `call`
+ * says so. Counts it out again. Thread-safe. */
+grv_status grv_cas_put_begin(const grv_call *call, grv_cas *cas, grv_error *error);
+void grv_cas_put_end(grv_cas *cas);
+
+/* Begins the one job that may look after the store at a time: GRV_UNAVAILABLE while there is
+ * another. `store` must be a cas store. Thread-safe. */
+grv_status grv_cas_maintenance_begin(grv_blob_store *store, grv_error *error);
+void grv_cas_maintenance_end(grv_blob_store *store);
+
+/* Keeps puts out until they are admitted again; GRV_UNAVAILABLE where one is open. For the job that
+ * looks after the store. */
+grv_status grv_cas_puts_exclude(grv_blob_store *store, grv_error *error);
+void grv_cas_puts_admit(grv_blob_store *store);
 
 /* Memory of one tile, from the spares or new; NULL without memory. Thread-safe. */
 uint8_t *grv_cas_tile_new(grv_cas *cas);

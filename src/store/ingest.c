@@ -726,6 +726,7 @@ static void ingest_free(grv_sink *sink)
     grv_hasher_done(&put->hasher);
     pthread_cond_destroy(&put->progress);
     pthread_mutex_destroy(&put->lock);
+    grv_cas_put_end(put->cas);
     free(put);
 }
 
@@ -814,16 +815,18 @@ static grv_status open_parts(const grv_call *call, ingest *put, const grv_put_pl
 grv_status grv_cas_open_put(const grv_call *call, grv_blob_store *store, const grv_put_plan *plan,
                             grv_blob_sink **ret_sink, grv_error *error)
 {
-    grv_status status = grv_call_check(call, "cas", error);
+    grv_cas *cas = (grv_cas *)(void *)store;
+    grv_status status = grv_cas_put_begin(call, cas, error);
     if (status) {
         return status;
     }
     ingest *put = calloc(1, sizeof *put);
     if (!put) {
+        grv_cas_put_end(cas);
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, "cas", "no memory for a put");
     }
     put->sink.base.ops = &ingest_ops;
-    put->cas = (grv_cas *)(void *)store;
+    put->cas = cas;
     put->in_line_tail = &put->in_line_head;
     put->scan_task.run = scan_run;
     put->whole_task.run = whole_run;

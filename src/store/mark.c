@@ -267,6 +267,20 @@ uint64_t grv_mark_unasked(const grv_mark *mark)
     return unasked;
 }
 
+grv_status grv_mark_each_unasked(const grv_mark *mark,
+                                 grv_status (*visit)(void *context, const grv_block_key *key,
+                                                     grv_error *error),
+                                 void *context, grv_error *error)
+{
+    grv_status status = GRV_OK;
+    for (size_t i = 0; i < mark->slot_count && !status; i++) {
+        if (mark->slots[i].key.size > 0 && !mark->slots[i].asked) {
+            status = visit(context, &mark->slots[i].key, error);
+        }
+    }
+    return status;
+}
+
 grv_mark_totals grv_mark_get_totals(const grv_mark *mark)
 {
     return mark->totals;

@@ -39,6 +39,12 @@ bool grv_mark_test(grv_mark *mark, const grv_block_key *key);
 /* Keys of this pass that were named but never asked for. */
 uint64_t grv_mark_unasked(const grv_mark *mark);
 
+/* Calls `visit` for each of those keys, in no order, until it fails. */
+grv_status grv_mark_each_unasked(const grv_mark *mark,
+                                 grv_status (*visit)(void *context, const grv_block_key *key,
+                                                     grv_error *error),
+                                 void *context, grv_error *error);
+
 /* Totals of the first pass. */
 grv_mark_totals grv_mark_get_totals(const grv_mark *mark);
 

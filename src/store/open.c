@@ -10,7 +10,7 @@
 #include "os/clock.h"
 #include "os/random.h"
 #include "store/descriptor.h"
-#include "store/place.h"
+#include "store/handle.h"
 
 #include <graviton/backend/cas.h>
 #include <graviton/backend/fs.h>
@@ -20,15 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct grv_store {
-    grv_place place;
-    grv_store_info info;
-    grv_kv *kv;
-    grv_block_store *blocks;
-    grv_manifest_repo *manifests;
-    grv_blob_store *blobs;
-};
 
 /* What opening finds out. */
 typedef struct store_opening {
@@ -489,6 +480,7 @@ grv_status grv_store_open(const grv_call *call, const grv_store_config *config,
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, "store", "no memory for a store");
     }
     store_opening opening = {.call = call, .config = config, .store = store};
+    store->read_only = config->read_only;
     grv_status status = grv_place_parse(config, &store->place, error);
     if (!status && config->create && config->read_only) {
         status = grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
@@ -525,6 +517,11 @@ grv_block_store *grv_store_blocks(grv_store *store)
 grv_manifest_repo *grv_store_manifests(grv_store *store)
 {
     return store->manifests;
+}
+
+bool grv_store_is_read_only(const grv_store *store)
+{
+    return store->read_only;
 }
 
 const grv_store_info *grv_store_get_info(const grv_store *store)
