@@ -10,11 +10,28 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* ---- Slots that pass through ---- */
+/* ---- Slots that pass through, and what a read-only store refuses ---- */
 
 static grv_manifest_repo *manifests_of(grv_blob_store *store)
 {
     return ((grv_cas *)(void *)store)->config.manifests;
+}
+
+/* Every slot that changes something asks first: a half may not know that nothing is to be written,
+ * files for one. */
+static grv_status check_writable(const grv_cas *cas, grv_error *error)
+{
+    if (cas->config.read_only) {
+        return grv_error_set(error, GRV_UNSUPPORTED, "cas", "the store was opened read-only");
+    }
+    return GRV_OK;
+}
+
+static grv_status cas_open_put(const grv_call *call, grv_blob_store *store,
+                               const grv_put_plan *plan, grv_blob_sink **ret_sink, grv_error *error)
+{
+    grv_status status = check_writable((const grv_cas *)(const void *)store, error);
+    return status ? status : grv_cas_open_put(call, store, plan, ret_sink, error);
 }
 
 static grv_status cas_stat(const grv_call *call, grv_blob_store *store, const grv_blob_key *key,
@@ -34,13 +51,17 @@ static grv_status cas_attributes_set(const grv_call *call, grv_blob_store *store
                                      const grv_blob_key *key, const grv_attributes *attributes,
                                      grv_error *error)
 {
-    return grv_manifest_repo_attributes_set(call, manifests_of(store), key, attributes, error);
+    grv_status status = check_writable((const grv_cas *)(const void *)store, error);
+    return status ? status
+                  : grv_manifest_repo_attributes_set(call, manifests_of(store), key, attributes,
+                                                     error);
 }
 
 static grv_status cas_remove(const grv_call *call, grv_blob_store *store, const grv_blob_key *key,
                              grv_error *error)
 {
-    return grv_manifest_repo_remove(call, manifests_of(store), key, error);
+    grv_status status = check_writable((const grv_cas *)(const void *)store, error);
+    return status ? status : grv_manifest_repo_remove(call, manifests_of(store), key, error);
 }
 
 static grv_status cas_open_list(const grv_call *call, grv_blob_store *store,
@@ -193,7 +214,7 @@ static void cas_free(grv_blob_store *store)
 
 static const grv_blob_store_ops cas_ops = {
     .name = "cas",
-    .open_put = grv_cas_open_put,
+    .open_put = cas_open_put,
     .open_get = grv_cas_open_get,
     .stat = cas_stat,
     .attributes_get = cas_attributes_get,

@@ -467,6 +467,7 @@ static grv_status open_blobs(const grv_store_config *config, grv_store *store, g
         .chunker = store->info.chunker,
         .threads = config->threads,
         .budget_bytes = config->budget_bytes,
+        .read_only = config->read_only,
         .ordered_blocks = store->place.blocks == GRV_BLOCKS_KV,
     };
     return grv_blob_store_cas_new(&cas, &store->blobs, error);

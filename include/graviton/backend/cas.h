@@ -28,6 +28,7 @@ typedef struct grv_cas_config {
     grv_chunker_spec chunker;
     unsigned threads;    /* workers; 0: one a core */
     size_t budget_bytes; /* 0: GRV_CAS_BUDGET_DEFAULT */
+    bool read_only;      /* puts, removals and new attributes are GRV_UNSUPPORTED */
     bool ordered_blocks; /* blocks and manifests lie in one key-value store: a put's blocks need
                             only be ordered before its manifest */
 } grv_cas_config;

@@ -20,17 +20,28 @@ typedef struct cas_rig {
     grv_blob_store *blobs;
 } cas_rig;
 
+static grv_cas_config rig_config(const cas_rig *rig, const char *chunker, size_t budget_bytes)
+{
+    grv_error error = GRV_ERROR_INIT;
+    grv_cas_config config = {
+        .blocks = rig->blocks,
+        .manifests = rig->manifests,
+        .hash = GRV_HASH_BLAKE3,
+        .threads = 3,
+        .budget_bytes = budget_bytes,
+    };
+    assert_grv_ok(
+        grv_chunker_spec_parse(grv_bytes_of(chunker, strlen(chunker)), &config.chunker, &error));
+    return config;
+}
+
 static void rig_open(cas_rig *rig, const char *chunker, size_t budget_bytes)
 {
     grv_error error = GRV_ERROR_INIT;
-    grv_cas_config config = {.hash = GRV_HASH_BLAKE3, .threads = 3, .budget_bytes = budget_bytes};
-    assert_grv_ok(
-        grv_chunker_spec_parse(grv_bytes_of(chunker, strlen(chunker)), &config.chunker, &error));
     assert_grv_ok(grv_kv_memory_new(GRV_NS_COUNT, &rig->kv, &error));
     assert_grv_ok(grv_block_store_memory_new(&rig->blocks, &error));
     assert_grv_ok(grv_manifest_repo_kv_new(rig->kv, &rig->manifests, &error));
-    config.blocks = rig->blocks;
-    config.manifests = rig->manifests;
+    const grv_cas_config config = rig_config(rig, chunker, budget_bytes);
     assert_grv_ok(grv_blob_store_cas_new(&config, &rig->blobs, &error));
 }
 
@@ -329,6 +340,42 @@ static void a_put_given_up_anywhere_leaves_nothing(void **state)
     rig_close(&rig);
 }
 
+/* The halves could be written, and a blob that is there could be put without writing any. */
+static void a_read_only_store_refuses_every_change(void **state)
+{
+    (void)state;
+    grv_error error = GRV_ERROR_INIT;
+    const grv_put_plan plan = {0};
+    grv_attributes attributes;
+    grv_blob_sink *sink = NULL;
+    cas_rig rig;
+    rig_open(&rig, "fixed:64", 0);
+    uint8_t *data = random_bytes(12, 1000);
+    grv_blob_key key = put(&rig, data, 1000, &plan);
+    grv_blob_store_free(rig.blobs);
+    grv_cas_config config = rig_config(&rig, "fixed:64", 0);
+    config.read_only = true;
+    assert_grv_ok(grv_blob_store_cas_new(&config, &rig.blobs, &error));
+
+    assert_grv_status(grv_blob_store_open_put(NULL, rig.blobs, &plan, &sink, &error),
+                      GRV_UNSUPPORTED);
+    grv_attributes_init(&attributes);
+    assert_grv_status(grv_blob_store_attributes_set(NULL, rig.blobs, &key, &attributes, &error),
+                      GRV_UNSUPPORTED);
+    assert_grv_status(grv_blob_store_remove(NULL, rig.blobs, &key, &error), GRV_UNSUPPORTED);
+    key.size++;
+    assert_grv_status(grv_blob_store_remove(NULL, rig.blobs, &key, &error), GRV_UNSUPPORTED);
+    key.size--;
+    grv_source *source = NULL;
+    size_t size = 0;
+    assert_grv_ok(grv_blob_store_open_get(NULL, rig.blobs, &key, GRV_RANGE_ALL, &source, &error));
+    assert_grv_ok(drain(source, data, &size, &error));
+    assert_int_equal(size, 1000);
+    grv_source_free(source);
+    free(data);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +387,7 @@ int main(void)
         cmocka_unit_test(a_wrong_size_hint_does_no_harm),
         cmocka_unit_test(the_budget_admits_what_fits),
         cmocka_unit_test(a_put_given_up_anywhere_leaves_nothing),
+        cmocka_unit_test(a_read_only_store_refuses_every_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
