@@ -2,12 +2,14 @@
 # The front door: each target installs what it lacks (tools/setup), builds with Meson and Ninja,
 # and does its job. Nothing here knows about source files; the meson.build lists do.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench fuzz install clean
+.PHONY: help build demo test check bench fuzz model install clean
 
 BUILD ?= build
 PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZ_SECONDS ?= 30
+SEEDS ?= 1000
+JOBS ?= $(shell nproc)
 ifeq ($(origin CC),default)
 CC := gcc
 endif
@@ -20,6 +22,7 @@ help:
 	@echo "make check    format, warnings of two compilers, clang-tidy, house rules"
 	@echo "make bench    figures, each beside a baseline of the same run"
 	@echo "make fuzz     every decoder under libFuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
+	@echo "make model    random operations against a model, SEEDS=$(SEEDS) on every pair of backends"
 	@echo "make install  library, headers, program, man page under PREFIX=$(PREFIX) (DESTDIR too)"
 	@echo "make clean    remove what the others made"
 
@@ -46,6 +49,11 @@ bench:
 fuzz:
 	@tools/setup fuzz
 	@tools/fuzz "$(FUZZ_SECONDS)"
+
+# Files in memory where the system has them: the test makes and removes many.
+model: build
+	@TMPDIR="$${TMPDIR:-$$(test -w /dev/shm && echo /dev/shm || echo /tmp)}" \
+		"$(BUILD)/tests/model/model" --seeds "$(SEEDS)" --jobs "$(JOBS)"
 
 # The prefix is part of what is built (pkg-config's file, the man page's paths), so a directory of
 # its own is configured for it; install itself never compiles, and so never does that as root.
