@@ -16,7 +16,8 @@ extern "C" {
 /* Configuration; pointers are borrowed for the call. */
 typedef struct grv_rocks_config {
     const char *directory;
-    const char *const *namespaces; /* names by number; new ones are created */
+    /* Names by number. New ones are created; where the database is only read they are empty. */
+    const char *const *namespaces;
     unsigned namespace_count;
     bool read_only;     /* writes nothing: a write is GRV_UNSUPPORTED. Not together with create */
     bool create;        /* make the database where there is none; else GRV_NOT_FOUND */

@@ -147,12 +147,8 @@ static grv_status list_fill(family_list *list, const grv_rocks_config *config, b
             return grv_error_set(error, GRV_INVALID_ARGUMENT, "rocks",
                                  "two namespaces are named %s", config->namespaces[i]);
         }
-        status = list_add(list, config->namespaces[i], error);
-        if (!status && config->read_only && !there_has(list, config->namespaces[i])) {
-            status = grv_error_set(error, GRV_UNSUPPORTED, "rocks",
-                                   "the database in %s lacks namespace %s: it has to be opened for "
-                                   "writing once",
-                                   config->directory, config->namespaces[i]);
+        if (!config->read_only || there_has(list, config->namespaces[i])) {
+            status = list_add(list, config->namespaces[i], error);
         }
     }
     for (size_t i = 0; !status && i < list->there_count; i++) {
@@ -168,7 +164,23 @@ static void list_done(family_list *list)
     }
 }
 
-/* Opens the database itself: families by namespace are the first after "default". */
+/*
+ * Families by namespace. One that is not there (only read-only: the making of the database was cut
+ * short, or it is of an older version) is empty, and so is "default", which nothing ever uses.
+ */
+static void set_families(grv_rocks *rocks, const grv_rocks_config *config, const family_list *list)
+{
+    for (unsigned i = 0; i < config->namespace_count; i++) {
+        rocks->families[i] = rocks->opened[0];
+        for (size_t j = 1; j < list->count; j++) {
+            if (strcmp(list->names[j], config->namespaces[i]) == 0) {
+                rocks->families[i] = rocks->opened[j];
+            }
+        }
+    }
+}
+
+/* Opens the database itself. */
 static grv_status open_database(grv_rocks *rocks, const grv_rocks_config *config, bool exists,
                                 grv_error *error)
 {
@@ -194,8 +206,7 @@ static grv_status open_database(grv_rocks *rocks, const grv_rocks_config *config
             status = grv_rocks_error(failed, "open the database", error);
         } else {
             rocks->opened_count = list.count;
-            memcpy(rocks->families, rocks->opened + 1,
-                   config->namespace_count * sizeof rocks->families[0]);
+            set_families(rocks, config, &list);
         }
     }
     list_done(&list);
