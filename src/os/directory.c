@@ -19,13 +19,10 @@ grv_status grv_directory_sync(int fd, const char *name, grv_error *error)
     return GRV_OK;
 }
 
-/* Makes directory `name` in `parent`, durably; one that came to be meanwhile is as good. */
-static grv_status directory_make(int parent, const char *name, grv_error *error)
+/* Makes the entries of `parent` durable, which may be open as a mere path. */
+static grv_status parent_sync(int parent, const char *name, grv_error *error)
 {
-    if (grv_file_calls()->mkdirat(parent, name, 0777) && errno != EEXIST) {
-        return grv_error_set_errno(error, errno, "os", "cannot make directory %s", name);
-    }
-    int fd; /* `parent` may be open as a mere path, which cannot be synced */
+    int fd;
     grv_status status = grv_file_open(parent, ".", O_RDONLY | O_DIRECTORY, 0, &fd, error);
     if (status) {
         grv_error_prefix(error, "parent of new directory %s", name);
@@ -34,6 +31,41 @@ static grv_status directory_make(int parent, const char *name, grv_error *error)
     status = grv_directory_sync(fd, name, error);
     grv_status closed = grv_file_close(fd, name, status ? NULL : error);
     return status ? status : closed;
+}
+
+/* Makes directory `name` in `parent`, durably; one that came to be meanwhile is as good. */
+static grv_status directory_make(int parent, const char *name, grv_error *error)
+{
+    if (grv_file_calls()->mkdirat(parent, name, 0777) && errno != EEXIST) {
+        return grv_error_set_errno(error, errno, "os", "cannot make directory %s", name);
+    }
+    return parent_sync(parent, name, error);
+}
+
+/*
+ * Makes the entry of a directory found in `parent` durable: who made it may have been killed
+ * before that. A mount point has no such entry; and a parent that may not be read, or is on a file
+ * system that cannot sync it, is none in which this program made anything.
+ */
+static grv_status directory_keep(int parent, int child, const char *name, grv_error *error)
+{
+    struct stat above;
+    struct stat below;
+    if (grv_file_calls()->fstat(parent, &above) || grv_file_calls()->fstat(child, &below)) {
+        return grv_error_set_errno(error, errno, "os", "cannot look at directory %s", name);
+    }
+    if (above.st_dev != below.st_dev) {
+        return GRV_OK;
+    }
+    grv_error failure = GRV_ERROR_INIT;
+    grv_status status = parent_sync(parent, name, &failure);
+    if (status == GRV_PERMISSION || (status && failure.native_code == EINVAL)) {
+        return GRV_OK;
+    }
+    if (status && error) {
+        *error = failure;
+    }
+    return status;
 }
 
 /* Steps into `name`, made if need be: *fd is replaced, and closed either way. */
@@ -46,6 +78,8 @@ static grv_status directory_step(int *fd, const char *name, bool create, grv_err
         if (!status) {
             status = grv_file_open(*fd, name, O_PATH | O_DIRECTORY, 0, &next, error);
         }
+    } else if (!status && create) {
+        status = directory_keep(*fd, next, name, error);
     }
     grv_status closed = grv_file_close(*fd, name, status ? NULL : error);
     *fd = next;

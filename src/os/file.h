@@ -76,8 +76,9 @@ grv_status grv_directory_sync(int fd, const char *name, grv_error *error);
 
 /*
  * Opens directory `path` (of any depth, relative to `base` or absolute) for reading. With `create`
- * missing directories are made, each durable in its parent before the next. GRV_NOT_FOUND where
- * one is missing and `create` is false.
+ * missing directories are made, each durable in its parent before the next; so are those that are
+ * there, which a killed process may have made. GRV_NOT_FOUND where one is missing and `create` is
+ * false.
  */
 grv_status grv_directory_open(int base, const char *path, bool create, int *ret_fd,
                               grv_error *error);

@@ -26,7 +26,6 @@ typedef struct store_opening {
     const grv_call *call;
     const grv_store_config *config;
     grv_store *store;
-    bool writable; /* the metadata half is open for writing, or not open */
     bool has_superblock;
     bool has_descriptor;
     grv_descriptor superblock;
@@ -171,7 +170,7 @@ static grv_status refuse_lone_database(const store_opening *opening, grv_error *
 static grv_status reopen_to_write(store_opening *opening, grv_error *error)
 {
     grv_store *store = opening->store;
-    if (opening->writable || !store->kv || store->place.meta == GRV_META_MEMORY) {
+    if (!store->kv || store->place.meta == GRV_META_MEMORY) {
         return GRV_OK;
     }
     bool over_meta = store->place.blocks == GRV_BLOCKS_KV;
@@ -187,7 +186,6 @@ static grv_status reopen_to_write(store_opening *opening, grv_error *error)
     if (!status && over_meta) {
         status = open_blocks(store, false, error);
     }
-    opening->writable = status == GRV_OK;
     return status;
 }
 
@@ -209,11 +207,6 @@ static grv_status open_halves(store_opening *opening, grv_error *error)
     }
     if (!status) {
         status = open_meta(store, META_READ, error);
-        if (status == GRV_UNSUPPORTED && !opening->config->read_only) {
-            /* Its making was cut short, or it is of an older version: nothing to read as it is. */
-            status = open_meta(store, META_WRITE, error);
-            opening->writable = status == GRV_OK;
-        }
     }
     if (!status && over_meta) {
         status = open_blocks(store, false, error);
@@ -391,21 +384,32 @@ static grv_status create_halves(grv_store *store, grv_error *error)
     return status;
 }
 
+/*
+ * Names the bytes half as one that is being made. Where a killed process has begun that, neither
+ * the directories it made nor the superblock it wrote need be durable, although they can be seen:
+ * so the directories are opened as ones to be made, and the superblock is written again.
+ */
+static grv_status begin_blocks(store_opening *opening, grv_error *error)
+{
+    grv_store *store = opening->store;
+    grv_status status = GRV_OK;
+    if (!opening->has_superblock) {
+        status = new_info(opening, error);
+        if (!status && store->place.blocks != GRV_BLOCKS_KV) {
+            grv_block_store_free(store->blocks);
+            store->blocks = NULL;
+            status = open_blocks(store, true, error);
+        }
+    }
+    return !status && store->blocks ? write_superblock(opening, true, error) : status;
+}
+
 static grv_status create_store(store_opening *opening, grv_error *error)
 {
     grv_store *store = opening->store;
     grv_status status = reopen_to_write(opening, error);
-    if (status) {
-        return status;
-    }
-    if (!opening->has_superblock) {
-        status = new_info(opening, error);
-        if (!status && !store->blocks && store->place.blocks != GRV_BLOCKS_KV) {
-            status = open_blocks(store, true, error);
-        }
-        if (!status && store->blocks) {
-            status = write_superblock(opening, true, error);
-        }
+    if (!status) {
+        status = begin_blocks(opening, error);
     }
     if (!status) {
         status = create_halves(store, error);

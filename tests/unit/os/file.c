@@ -143,8 +143,9 @@ static void directories_are_made_durably(void **state)
     assert_grv_ok(grv_directory_open(f->fd, "x//y/z/", true, &fd, &error));
     assert_int_equal(directory_syncs, 3);
     close(fd);
+    /* Those that are there may have been made by someone who was killed before the sync. */
     assert_grv_ok(grv_directory_open(f->fd, "x/y/new", true, &fd, &error));
-    assert_int_equal(directory_syncs, 4);
+    assert_int_equal(directory_syncs, 6);
     close(fd);
     assert_grv_ok(grv_directory_open(f->fd, "x/y/z/../z", false, &fd, &error));
     close(fd);
