@@ -156,8 +156,7 @@ static grv_status read_bounded(int fd, const char *name, size_t max, grv_buffer 
         return grv_error_set_errno(error, errno, "os", "cannot read %s", name);
     }
     if (past > 0) {
-        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "os", "%s has more than %zu bytes", name,
-                             room);
+        return grv_error_set(error, GRV_CORRUPT, "os", "%s has more than %zu bytes", name, room);
     }
     out->size += got;
     return GRV_OK;

@@ -96,7 +96,7 @@ grv_status grv_directory_next(DIR *entries, const char *name, const char **ret_n
 void grv_directory_close(DIR *entries);
 
 /* Appends the whole of file `name` in `dir` to `out`: GRV_NOT_FOUND where there is none,
- * GRV_LIMIT_EXCEEDED where it has more than `max` bytes or than `out` may take. */
+ * GRV_CORRUPT where it has more than `max` bytes or than `out` may take. */
 grv_status grv_file_read_small(int dir, const char *name, size_t max, grv_buffer *out,
                                grv_error *error);
 

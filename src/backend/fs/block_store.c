@@ -245,10 +245,6 @@ static grv_status fs_superblock_get(const grv_call *call, grv_block_store *base,
     grv_buffer text;
     grv_buffer_init(&text, GRV_SUPERBLOCK_MAX);
     status = superblock_read(fs_of(base), &text, error);
-    if (status == GRV_LIMIT_EXCEEDED) {
-        status = grv_error_set(error, GRV_CORRUPT, "fs", "%s has more than %u bytes",
-                               GRV_FS_SUPERBLOCK, GRV_SUPERBLOCK_MAX);
-    }
     if (!status) {
         status = grv_buffer_append(out, grv_buffer_bytes(&text), error);
     }
