@@ -68,6 +68,7 @@ struct reader {
     uint64_t fetch_new;  /* next fetch to begin */
     uint64_t fetch_out;  /* the fetch being given out */
     uint64_t fetch_free; /* fetches below are given out and hashed */
+    size_t held;         /* bytes of all buffers */
     size_t out_at;       /* bytes of it given out, from its own start */
     bool out_ready;      /* fetch_out may be given out */
 
@@ -110,6 +111,10 @@ static void fetch_run(grv_task *task)
     reader *source = fetch->source;
     pthread_mutex_lock(&source->lock);
     grv_call call = source->call;
+    if (!source->in_line) {
+        call.deadline_ns =
+            0; /* a later call takes this fetch: the caller's wait has the deadline */
+    }
     pthread_mutex_unlock(&source->lock);
     grv_status status =
         grv_block_store_get(&call, source->cas->config.blocks, fetch->keys, fetch->spans,
@@ -172,20 +177,26 @@ static grv_status plan_refill(const grv_call *call, reader *source, grv_error *e
     return GRV_OK;
 }
 
+/* Gives a fetch's buffer back. */
+static void plan_drop_buffer(reader *source, reader_fetch *fetch)
+{
+    grv_budget_give(&source->cas->budget, fetch->capacity);
+    source->held -= fetch->capacity;
+    free(fetch->buffer);
+    fetch->buffer = NULL;
+    fetch->capacity = 0;
+}
+
 /* Gives back the buffers of fetches that are not in use. */
 static void plan_drop_buffers(reader *source)
 {
     for (uint64_t seq = source->fetch_new; seq < source->fetch_free + FETCHES; seq++) {
-        reader_fetch *fetch = &source->fetches[seq % FETCHES];
-        grv_budget_give(&source->cas->budget, fetch->capacity);
-        free(fetch->buffer);
-        fetch->buffer = NULL;
-        fetch->capacity = 0;
+        plan_drop_buffer(source, &source->fetches[seq % FETCHES]);
     }
 }
 
-/* Gives a fetch a buffer for its blocks. False where the budget has nothing left now and the caller
- * has something to go on with; with nothing, this waits. */
+/* Gives a fetch a buffer for its blocks. False where the budget has nothing left now, or the stream
+ * holds its share, and the caller has something to go on with; with nothing, this waits. */
 static grv_status plan_buffer(const grv_call *call, reader *source, reader_fetch *fetch,
                               bool *ret_got, grv_error *error)
 {
@@ -194,22 +205,26 @@ static grv_status plan_buffer(const grv_call *call, reader *source, reader_fetch
     if (*ret_got) {
         return GRV_OK;
     }
-    grv_budget_give(budget, fetch->capacity);
-    free(fetch->buffer);
-    fetch->buffer = NULL;
-    fetch->capacity = 0;
-    if (source->fetch_new > source->fetch_out) {
+    plan_drop_buffer(source, fetch);
+    bool nothing = source->fetch_new == source->fetch_out;
+    if (nothing) {
+        plan_drop_buffers(source);
+    }
+    if (source->held + fetch->size > GRV_STREAM_BYTES_MAX) {
+        return GRV_OK; /* those that are out, or still being hashed, make room */
+    }
+    if (!nothing) {
         if (!grv_budget_try(budget, fetch->size)) {
             return GRV_OK;
         }
     } else {
-        plan_drop_buffers(source);
         grv_status status = grv_budget_take(call, budget, fetch->size, error);
         if (status) {
             return status;
         }
     }
     fetch->capacity = fetch->size;
+    source->held += fetch->size;
     fetch->buffer = malloc(fetch->size);
     if (!fetch->buffer) {
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, "cas", "no memory for %zu bytes",

@@ -3,6 +3,7 @@
  * What the blob_store suite cannot see from outside: damage below the blob store, the memory
  * budget, and streams given up in the middle.
  */
+#include "store/cas.h"
 #include "temp.h"
 #include "test.h"
 
@@ -311,6 +312,42 @@ static void the_budget_admits_what_fits(void **state)
     rig_close(&rig);
 }
 
+static void a_read_of_the_largest_blocks_stays_in_its_share(void **state)
+{
+    (void)state;
+    grv_error error = GRV_ERROR_INIT;
+    cas_rig rig;
+    rig_open(&rig, "fixed:16M", 0);
+    uint8_t *zeros = calloc(1, 16 * MIB);
+    assert_non_null(zeros);
+    grv_blob_sink *sink = NULL;
+    grv_put_plan plan = {0};
+    assert_grv_ok(grv_blob_store_open_put(NULL, rig.blobs, &plan, &sink, &error));
+    for (int i = 0; i < 12; i++) {
+        assert_grv_ok(grv_sink_write(NULL, &sink->base, grv_bytes_of(zeros, 16 * MIB), &error));
+    }
+    assert_grv_ok(grv_sink_commit(NULL, &sink->base, &error));
+    grv_blob_key key = sink->result.key;
+    grv_sink_free(&sink->base);
+    grv_budget *budget = &((grv_cas *)(void *)rig.blobs)->budget;
+    grv_source *source = NULL;
+    size_t size = 0;
+    assert_grv_ok(grv_blob_store_open_get(NULL, rig.blobs, &key, GRV_RANGE_ALL, &source, &error));
+    for (;;) {
+        grv_bytes view;
+        assert_grv_ok(grv_source_next(NULL, source, 5 * MIB, &view, &error));
+        assert_true(budget->taken <= GRV_STREAM_BYTES_MAX);
+        if (view.size == 0) {
+            break;
+        }
+        size += view.size;
+    }
+    assert_int_equal(size, 192 * MIB);
+    grv_source_free(source);
+    free(zeros);
+    rig_close(&rig);
+}
+
 static void a_put_given_up_anywhere_leaves_nothing(void **state)
 {
     (void)state;
@@ -386,6 +423,7 @@ int main(void)
         cmocka_unit_test(tiny_blocks_go_in_and_out),
         cmocka_unit_test(a_wrong_size_hint_does_no_harm),
         cmocka_unit_test(the_budget_admits_what_fits),
+        cmocka_unit_test(a_read_of_the_largest_blocks_stays_in_its_share),
         cmocka_unit_test(a_put_given_up_anywhere_leaves_nothing),
         cmocka_unit_test(a_read_only_store_refuses_every_change),
     };
