@@ -10,6 +10,7 @@
 #include <graviton/backend/cas.h>
 #include <graviton/backend/kv.h>
 #include <graviton/backend/memory.h>
+#include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
 
@@ -348,6 +349,90 @@ static void a_read_of_the_largest_blocks_stays_in_its_share(void **state)
     rig_close(&rig);
 }
 
+/* A block store that is slow with one block: the memory store's table with two slots before it. */
+#define SLOW_US 400000u
+static grv_block_store_ops slow_ops;
+static const grv_block_store_ops *slow_inner;
+static grv_block_key slow_key; /* calls with this block take a while */
+
+static void slow_wait(const grv_block_key keys[], size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (grv_block_key_compare(&keys[i], &slow_key) == 0) {
+            usleep(SLOW_US);
+        }
+    }
+}
+
+static grv_status slow_get(const grv_call *call, grv_block_store *store, const grv_block_key keys[],
+                           const grv_span buffers[], size_t count, grv_status ret_statuses[],
+                           grv_error *error)
+{
+    slow_wait(keys, count);
+    grv_status status = grv_call_check(call, "slow", error);
+    for (size_t i = 0; status && i < count; i++) {
+        ret_statuses[i] = status;
+    }
+    return status ? status
+                  : slow_inner->get(call, store, keys, buffers, count, ret_statuses, error);
+}
+
+static grv_status slow_missing(const grv_call *call, grv_block_store *store,
+                               const grv_block_key keys[], size_t count, bool ret_missing[],
+                               grv_error *error)
+{
+    slow_wait(keys, count);
+    grv_status status = grv_call_check(call, "slow", error);
+    return status ? status : slow_inner->missing(call, store, keys, count, ret_missing, error);
+}
+
+static grv_call call_for(uint64_t microseconds)
+{
+    return (grv_call){.deadline_ns = grv_now_ns() + microseconds * 1000};
+}
+
+/* What runs ahead of the caller is no part of the call that began it: its deadline is not passed
+ * on to what a later call finds. */
+static void a_deadline_ends_with_its_call(void **state)
+{
+    (void)state;
+    grv_error error = GRV_ERROR_INIT;
+    cas_rig rig;
+    rig_open(&rig, "fixed:1M", 0);
+    slow_inner = rig.blocks->ops;
+    slow_ops = *slow_inner;
+    slow_ops.get = slow_get;
+    slow_ops.missing = slow_missing;
+    rig.blocks->ops = &slow_ops;
+    uint8_t *data = random_bytes(21, 12 * MIB);
+    grv_blob_sink *sink = NULL;
+    grv_put_plan plan = {0};
+    slow_key.size = MIB; /* the second block's: what comes first is quick */
+    assert_grv_ok(
+        grv_digest_of(GRV_HASH_BLAKE3, grv_bytes_of(data + MIB, MIB), &slow_key.digest, &error));
+    assert_grv_ok(grv_blob_store_open_put(NULL, rig.blobs, &plan, &sink, &error));
+    grv_call call = call_for(SLOW_US * 3 / 4);
+    assert_grv_ok(grv_sink_write(&call, &sink->base, grv_bytes_of(data, 3 * MIB), &error));
+    usleep(SLOW_US);
+    assert_grv_ok(grv_sink_write(NULL, &sink->base, grv_bytes_of(data + 3 * MIB, 9 * MIB), &error));
+    assert_grv_ok(grv_sink_commit(NULL, &sink->base, &error));
+    grv_blob_key key = sink->result.key;
+    grv_sink_free(&sink->base);
+
+    grv_source *source = NULL;
+    grv_bytes view;
+    assert_grv_ok(grv_blob_store_open_get(NULL, rig.blobs, &key, GRV_RANGE_ALL, &source, &error));
+    call = call_for(SLOW_US * 3 / 4);
+    assert_grv_ok(grv_source_next(&call, source, 1000, &view, &error));
+    usleep(SLOW_US);
+    size_t size = 0;
+    assert_grv_ok(drain(source, data + 1000, &size, &error));
+    assert_int_equal(size, 12 * MIB - 1000);
+    grv_source_free(source);
+    free(data);
+    rig_close(&rig);
+}
+
 static void a_put_given_up_anywhere_leaves_nothing(void **state)
 {
     (void)state;
@@ -424,6 +509,7 @@ int main(void)
         cmocka_unit_test(a_wrong_size_hint_does_no_harm),
         cmocka_unit_test(the_budget_admits_what_fits),
         cmocka_unit_test(a_read_of_the_largest_blocks_stays_in_its_share),
+        cmocka_unit_test(a_deadline_ends_with_its_call),
         cmocka_unit_test(a_put_given_up_anywhere_leaves_nothing),
         cmocka_unit_test(a_read_only_store_refuses_every_change),
     };
