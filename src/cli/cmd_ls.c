@@ -74,7 +74,8 @@ static grv_status ls_print(cli_run *cli, const grv_blob_info *info, grv_error *e
     return status;
 }
 
-static grv_status ls_list(cli_run *cli, uint64_t limit, grv_error *error)
+/* A record that cannot be read is told of in `tally`; the list goes on behind it. */
+static grv_status ls_list(cli_run *cli, uint64_t limit, cli_tally *tally, grv_error *error)
 {
     grv_blob_list list = {.order = cli->options.newest ? GRV_ORDER_NEWEST : GRV_ORDER_KEY};
     grv_blob_cursor *cursor;
@@ -87,6 +88,11 @@ static grv_status ls_list(cli_run *cli, uint64_t limit, grv_error *error)
         size_t want = limit < LS_BATCH ? (size_t)limit : LS_BATCH;
         size_t count = 0;
         status = grv_blob_cursor_next(&cli->call, cursor, infos, want, &count, error);
+        if (status == GRV_CORRUPT || status == GRV_UNSUPPORTED) {
+            cli_tally_failure(tally, cli_fail(cli, error));
+            status = GRV_OK;
+            continue;
+        }
         if (status || count == 0) {
             break;
         }
@@ -102,13 +108,14 @@ static grv_status ls_list(cli_run *cli, uint64_t limit, grv_error *error)
 static int ls_execute(cli_run *cli)
 {
     grv_error error = GRV_ERROR_INIT;
+    cli_tally tally = {0};
     uint64_t limit = UINT64_MAX;
     if ((cli->options.limit &&
          cli_number_parse(cli->options.limit, "--limit", 0, UINT64_MAX, &limit, &error)) ||
-        cli_store_open(cli, CLI_READ, &error) || ls_list(cli, limit, &error)) {
+        cli_store_open(cli, CLI_READ, &error) || ls_list(cli, limit, &tally, &error)) {
         return cli_fail(cli, &error);
     }
-    return CLI_EXIT_OK;
+    return cli_tally_code(&tally);
 }
 
 static const cli_option ls_options[] = {

@@ -196,6 +196,47 @@ static grv_status verify_blob(verify_run *run, const grv_blob_key *key, grv_erro
     return status ? status : cli_output_flush(&cli->output, error);
 }
 
+/* Tells of a blob that cannot be checked, where that says nothing of the next one: its manifest is
+ * damaged or too new, or a block of it cannot be read. False for what ends the walk. */
+static bool verify_goes_on(verify_run *run, const grv_error *error)
+{
+    cli_run *cli = run->cli;
+    switch (error->status) {
+    case GRV_CORRUPT:
+        run->blobs++;
+        run->corrupt++;
+        break;
+    case GRV_UNSUPPORTED:
+    case GRV_UNAVAILABLE:
+    case GRV_PERMISSION:
+        break;
+    default:
+        return false;
+    }
+    if (cli->output.failed.status) {
+        return false;
+    }
+    cli_tally_failure(&run->tally, cli_fail(cli, error));
+    return true;
+}
+
+static grv_status verify_listed(verify_run *run, grv_blob_info infos[], size_t count,
+                                grv_error *error)
+{
+    cli_run *cli = run->cli;
+    grv_status status = GRV_OK;
+    for (size_t i = 0; i < count && !status; i++) {
+        status = verify_blob(run, &infos[i].key, error);
+        if (status == GRV_NOT_FOUND && grv_blob_store_stat(&cli->call, cli->blobs, &infos[i].key,
+                                                           &infos[i], NULL) == GRV_NOT_FOUND) {
+            status = GRV_OK; /* removed since the list was read */
+        } else if (status && verify_goes_on(run, error)) {
+            status = GRV_OK;
+        }
+    }
+    return status;
+}
+
 static grv_status verify_all(verify_run *run, grv_error *error)
 {
     cli_run *cli = run->cli;
@@ -206,17 +247,17 @@ static grv_status verify_all(verify_run *run, grv_error *error)
         return status;
     }
     grv_blob_info infos[VERIFY_BATCH];
-    size_t count = 1;
-    while (!status && count > 0) {
-        count = 0;
+    for (;;) {
+        size_t count = 0;
         status = grv_blob_cursor_next(&cli->call, cursor, infos, VERIFY_BATCH, &count, error);
-        for (size_t i = 0; i < count && !status; i++) {
-            status = verify_blob(run, &infos[i].key, error);
-            if (status == GRV_NOT_FOUND &&
-                grv_blob_store_stat(&cli->call, cli->blobs, &infos[i].key, &infos[i], NULL) ==
-                    GRV_NOT_FOUND) {
-                status = GRV_OK; /* removed since the list was read */
-            }
+        if ((status == GRV_CORRUPT || status == GRV_UNSUPPORTED) && verify_goes_on(run, error)) {
+            continue; /* one record that cannot be read: the list has the others */
+        }
+        if (!status && count > 0) {
+            status = verify_listed(run, infos, count, error);
+        }
+        if (status || count == 0) {
+            break;
         }
     }
     grv_blob_cursor_free(cursor);
@@ -235,7 +276,7 @@ static grv_status verify_named(verify_run *run, const cli_id *ids, grv_error *er
         }
         if (status == GRV_NOT_FOUND || status == GRV_INVALID_ARGUMENT) {
             cli_tally_failure(&run->tally, cli_fail(cli, error));
-        } else if (status) {
+        } else if (status && !verify_goes_on(run, error)) {
             return status;
         }
     }

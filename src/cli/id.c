@@ -91,7 +91,8 @@ static bool id_fits(const cli_id *id, const grv_blob_key *start, const grv_blob_
            (key->digest.bytes[whole] & 0xf0) == (start->digest.bytes[whole] & 0xf0);
 }
 
-/* The first blobs that fit, at most ID_CANDIDATES + 1. */
+/* The first blobs that fit, at most ID_CANDIDATES + 1. A record among them that cannot be read does
+ * not hide the others; where nothing else fits, it is what is told. */
 static grv_status candidates_find(const grv_call *call, grv_store *store, const cli_id *id,
                                   grv_blob_info infos[], size_t *ret_count, grv_error *error)
 {
@@ -107,10 +108,16 @@ static grv_status candidates_find(const grv_call *call, grv_store *store, const 
         return status;
     }
     size_t count = 0;
+    grv_error unread = GRV_ERROR_INIT;
     while (count <= ID_CANDIDATES) {
         size_t got = 0;
         status = grv_blob_cursor_next(call, cursor, infos + count, ID_CANDIDATES + 1 - count, &got,
                                       error);
+        if (status == GRV_CORRUPT || status == GRV_UNSUPPORTED) {
+            unread = *error;
+            status = GRV_OK;
+            continue;
+        }
         if (status || got == 0) {
             break;
         }
@@ -125,6 +132,10 @@ static grv_status candidates_find(const grv_call *call, grv_store *store, const 
     }
     grv_blob_cursor_free(cursor);
     *ret_count = count;
+    if (!status && count == 0 && unread.status) {
+        *error = unread;
+        status = unread.status;
+    }
     return status;
 }
 

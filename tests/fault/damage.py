@@ -12,6 +12,7 @@ halves: exit 8, a message, nothing written.
 import argparse
 import os
 import shutil
+import socket
 import subprocess
 
 import harness
@@ -135,6 +136,46 @@ def stored_again(bench):
     bench.run("get", blob, store=store).wants(CORRUPT)
     bench.put(store, data + b"and more")
     want(bench.run("get", blob, store=store).wants(OK).out == data, "other bytes came back")
+
+
+def damaged_record(bench):
+    """One blob's record is bad: the others are listed, checked and found by prefix all the same."""
+    store = bench.path("store")
+    blobs = sorted(bench.put(store, bench.random.randbytes(100 + i)) for i in range(5))
+    bench.spoil(os.path.join(store, "meta"), "root", 1)
+    good = [blob for blob in blobs if blob != blobs[1]]
+    for words in (("ls",), ("ls", "--newest"), ("verify", "--all")):
+        got = bench.run(*words, store=store)
+        shown = sorted(line.split("\t")[0] for line in got.out.decode().splitlines())
+        want(shown == good, f"want all but the bad one: {got}: {shown}")
+        want(got.code == CORRUPT and blobs[1] in got.err, f"the bad one untold: {got}")
+    bench.run("verify", "--all", store=store).wants(CORRUPT)
+    for blob in good:
+        bench.run("get", blob[: len("blake3:") + 8], store=store).wants(OK)
+    bench.run("get", blobs[1][: len("blake3:") + 8], store=store).wants(CORRUPT)
+    bench.run("rm", blobs[1], store=store).wants(OK)
+    want(bench.ids(store) == good, "rm of the bad one did not mend the list")
+
+
+def unreadable_block(bench):
+    """A block that cannot be read, as on a bad sector, does not keep verify from the blobs behind
+    it. A socket in its place cannot be opened by anyone."""
+    store = bench.path("store")
+    blobs = sorted(bench.put(store, bench.random.randbytes(100 + i)) for i in range(4))
+    path = harness.block_files(store)[blobs[1].split(":")[1]]
+    os.remove(path)
+    here = os.getcwd()
+    os.chdir(os.path.dirname(path))  # a socket's address is short
+    try:
+        with socket.socket(socket.AF_UNIX) as file:
+            file.bind(os.path.basename(path))
+    finally:
+        os.chdir(here)
+    for words in (("--all",), blobs):
+        got = bench.run("verify", *words, store=store)
+        text = got.out.decode()
+        want(all(f"{blobs[i]}\tok" in text for i in (0, 2, 3)), f"not all are checked: {text}")
+        want(got.code != OK and blobs[1] in got.err, f"the unreadable one is not told: {got}")
 
 
 # ---- What is not there ----
@@ -315,6 +356,8 @@ def main():
     tests += [
         ("blocks swapped", swapped_blocks),
         ("a lost block is stored again", stored_again),
+        ("a damaged record", damaged_record),
+        ("a block that cannot be read", unreadable_block),
         ("unknown ids", unknown_ids),
         ("no store", no_store),
         ("halves of two stores", mixed_halves),

@@ -50,8 +50,9 @@ class Result:
 class Bench:
     """The program, a scratch directory of one test, and random bytes that a seed repeats."""
 
-    def __init__(self, program, directory, seed):
+    def __init__(self, program, spoiler, directory, seed):
         self.program = program
+        self.spoiler = os.path.abspath(spoiler)
         self.directory = directory
         self.random = random.Random(seed)
         self.environment = {
@@ -89,6 +90,12 @@ class Bench:
             stderr=subprocess.PIPE,
             env=self.environment,
         )
+
+    def spoil(self, metadata, namespace, number):
+        """Flips a bit of one record in a closed store's metadata."""
+        line = [self.spoiler, metadata, namespace, str(number)]
+        done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        Result(line, done).wants(OK)
 
     def write(self, name, data):
         path = self.path(name)
@@ -138,7 +145,7 @@ def tree(directory):
     return seen
 
 
-def run(program, seed, tests):
+def run(program, spoiler, seed, tests):
     """Runs (name, function) pairs, prints TAP, and gives the exit code."""
     print(f"# seed {seed}: rerun with --seed {seed}")
     print(f"1..{len(tests)}", flush=True)
@@ -146,7 +153,7 @@ def run(program, seed, tests):
     for number, (name, function) in enumerate(tests, 1):
         directory = tempfile.mkdtemp(prefix="graviton-fault-")
         try:
-            function(Bench(os.path.abspath(program), directory, f"{seed} {name}"))
+            function(Bench(os.path.abspath(program), spoiler, directory, f"{seed} {name}"))
             print(f"ok {number} - {name}", flush=True)
         except Wrong as wrong:
             failed += 1
@@ -164,10 +171,11 @@ def run(program, seed, tests):
 def main(tests, arguments):
     """The parsed command line's program and seed, and the tests that --only leaves."""
     chosen = [test for test in tests if not arguments.only or arguments.only in test[0]]
-    sys.exit(run(arguments.program, arguments.seed, chosen))
+    sys.exit(run(arguments.program, arguments.spoil, arguments.seed, chosen))
 
 
 def add_arguments(parser):
     parser.add_argument("program", help="the built graviton")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--spoil", default="build/tests/fault/fault-spoil", help="the built spoil")
     parser.add_argument("--only", help="only the tests whose name holds this")
