@@ -31,8 +31,9 @@ typedef struct grv_store_config {
     const char *blocks;
     const char *meta;
     bool create;    /* make the store where neither half exists */
-    bool read_only; /* write nothing at all: puts, removals and attributes are GRV_UNSUPPORTED.
-                       Opens faster, and where nothing can be written. Not together with `create` */
+    bool read_only; /* change nothing that is stored: puts, removals and attributes are
+                       GRV_UNSUPPORTED. Opens faster, and where nothing can be written; where it
+                       can, the lock still says who has the store. Not together with `create` */
     grv_hash hash;  /* GRV_HASH_NONE: what the store has, blake3 for a new one */
     const grv_chunker_spec *chunker; /* NULL: what the store has, the default for a new one */
     unsigned threads;                /* 0: one a core */

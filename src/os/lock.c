@@ -52,11 +52,16 @@ static grv_status write_holder(int fd, const char *what, grv_error *error)
                               error);
 }
 
-grv_status grv_lock_open(int dir, const char *name, const char *what, grv_lock *ret_lock,
-                         grv_error *error)
+grv_status grv_lock_open(int dir, const char *name, const char *what, bool read_only,
+                         grv_lock *ret_lock, grv_error *error)
 {
     int fd = -1;
     grv_status status = grv_file_open(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW, 0666, &fd, error);
+    bool writable = status == GRV_OK;
+    if (status == GRV_PERMISSION && read_only &&
+        grv_file_open(dir, name, O_RDONLY | O_NOFOLLOW, 0, &fd, NULL) == GRV_OK) {
+        status = GRV_OK;
+    }
     if (status) {
         grv_error_prefix(error, "cannot lock %s", what);
         return status;
@@ -69,7 +74,7 @@ grv_status grv_lock_open(int dir, const char *name, const char *what, grv_lock *
         status = refuse(fd, what, error);
     } else if (failed) {
         status = grv_error_set_errno(error, failed, "lock", "cannot lock %s", what);
-    } else {
+    } else if (writable) {
         status = write_holder(fd, what, error);
     }
     if (status) {

@@ -7,6 +7,7 @@
 #define GRV_OS_LOCK_H
 
 #include <graviton/error.h>
+#include <stdbool.h>
 
 typedef struct grv_lock {
     int fd;
@@ -15,10 +16,12 @@ typedef struct grv_lock {
 /*
  * Takes the lock of file `name` in directory `dir`, making the file where there is none, and
  * writes this process's id and command into it. Does not wait: GRV_UNAVAILABLE "`what` is in use
- * by pid N (command)" where it is held. Ends with grv_lock_close.
+ * by pid N (command)" where it is held. For a holder that is
+ * `read_only` a file that may not be written will do: it is locked and goes on saying what it
+ * says. Ends with grv_lock_close.
  */
-grv_status grv_lock_open(int dir, const char *name, const char *what, grv_lock *ret_lock,
-                         grv_error *error);
+grv_status grv_lock_open(int dir, const char *name, const char *what, bool read_only,
+                         grv_lock *ret_lock, grv_error *error);
 
 /* Gives the lock back. The file stays: removing it would let two holders have one each. */
 void grv_lock_close(grv_lock *lock);

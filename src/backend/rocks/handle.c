@@ -315,7 +315,7 @@ grv_status grv_rocks_open(const grv_rocks_config *config, grv_rocks **ret_rocks,
     if (!status) {
         char what[GRV_ERROR_MESSAGE_SIZE / 2];
         snprintf(what, sizeof what, "store %s", config->directory);
-        status = grv_lock_open(dir, LOCK_FILE, what, &rocks->lock, error);
+        status = grv_lock_open(dir, LOCK_FILE, what, config->read_only, &rocks->lock, error);
         if (!status) {
             status = open_locked(rocks, config, dir, error);
         }

@@ -2,6 +2,7 @@
 /* Lock files: one holder, named; what a dead one left is no obstacle and no danger. */
 #include "os/lock.h"
 
+#include "os/file.h"
 #include "temp.h"
 #include "test.h"
 
@@ -47,15 +48,15 @@ static void a_second_holder_is_told_of_the_first(void **state)
     grv_lock second = {.fd = 77};
     char want[128];
     put_file(self->dir, "a longer text of someone who was here long ago and died\nand more\n");
-    assert_grv_ok(grv_lock_open(self->dir, "lock", "store x", &lock, &error));
-    assert_grv_status(grv_lock_open(self->dir, "lock", "store x", &second, &error),
+    assert_grv_ok(grv_lock_open(self->dir, "lock", "store x", false, &lock, &error));
+    assert_grv_status(grv_lock_open(self->dir, "lock", "store x", false, &second, &error),
                       GRV_UNAVAILABLE);
     assert_int_equal(second.fd, 77);
     snprintf(want, sizeof want, "store x is in use by pid %ld (%s)", (long)getpid(),
              program_invocation_short_name);
     assert_string_equal(error.message, want);
     grv_lock_close(&lock);
-    assert_grv_ok(grv_lock_open(self->dir, "lock", "store x", &second, &error));
+    assert_grv_ok(grv_lock_open(self->dir, "lock", "store x", false, &second, &error));
     grv_lock_close(&second);
 }
 
@@ -77,7 +78,8 @@ static void odd_contents_only_change_the_message(void **state)
         put_file(self->dir, rows[i].text);
         int holder = openat(self->dir, "lock", O_RDONLY);
         assert_int_equal(flock(holder, LOCK_EX), 0);
-        assert_grv_status(grv_lock_open(self->dir, "lock", "s", &lock, &error), GRV_UNAVAILABLE);
+        assert_grv_status(grv_lock_open(self->dir, "lock", "s", false, &lock, &error),
+                          GRV_UNAVAILABLE);
         assert_string_equal(error.message, rows[i].want);
         close(holder);
     }
@@ -89,9 +91,40 @@ static void a_link_is_not_followed(void **state)
     grv_error error = GRV_ERROR_INIT;
     grv_lock lock = {.fd = 77};
     assert_int_equal(symlinkat("elsewhere", self->dir, "lock"), 0);
-    assert_grv_status(grv_lock_open(self->dir, "lock", "s", &lock, &error), GRV_INVALID_ARGUMENT);
+    assert_grv_status(grv_lock_open(self->dir, "lock", "s", false, &lock, &error),
+                      GRV_INVALID_ARGUMENT);
     assert_int_equal(lock.fd, 77);
     assert_int_equal(faccessat(self->dir, "elsewhere", F_OK, 0), -1);
+}
+
+/* openat as a read-only file system has it. */
+static int read_only_openat(int dir, const char *path, int flags, mode_t mode)
+{
+    if ((flags & O_ACCMODE) != O_RDONLY) {
+        errno = EROFS;
+        return -1;
+    }
+    return grv_file_ops_system.openat(dir, path, flags, mode);
+}
+
+static void a_reader_needs_no_file_it_can_write(void **state)
+{
+    place *self = *state;
+    grv_error error = GRV_ERROR_INIT;
+    grv_lock lock = {.fd = 77};
+    grv_lock second = {.fd = 77};
+    grv_file_ops ops = grv_file_ops_system;
+    ops.openat = read_only_openat;
+    grv_file_calls_set(&ops);
+    assert_grv_status(grv_lock_open(self->dir, "lock2", "s", true, &lock, &error), GRV_PERMISSION);
+    put_file(self->dir, "12 someone\n");
+    assert_grv_status(grv_lock_open(self->dir, "lock", "s", false, &lock, &error), GRV_PERMISSION);
+    assert_int_equal(lock.fd, 77);
+    assert_grv_ok(grv_lock_open(self->dir, "lock", "s", true, &lock, &error));
+    assert_grv_status(grv_lock_open(self->dir, "lock", "s", true, &second, &error),
+                      GRV_UNAVAILABLE);
+    grv_file_calls_set(NULL);
+    grv_lock_close(&lock);
 }
 
 int main(void)
@@ -100,6 +133,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_second_holder_is_told_of_the_first, setup, teardown),
         cmocka_unit_test_setup_teardown(odd_contents_only_change_the_message, setup, teardown),
         cmocka_unit_test_setup_teardown(a_link_is_not_followed, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_reader_needs_no_file_it_can_write, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
