@@ -139,20 +139,34 @@ static grv_status decode_fields(json_t *root, grv_half half, grv_descriptor *ret
     return GRV_OK;
 }
 
+/* Parses JSON. Want of memory is not damage: the parser gives no text for it. */
+static grv_status parse(grv_bytes text, json_t **ret_root, grv_error *error)
+{
+    json_error_t why = {0};
+    json_t *root = json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, &why);
+    if (!root && (!why.text[0] || json_error_code(&why) == json_error_out_of_memory)) {
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "store", "no memory for a descriptor");
+    }
+    if (!root) {
+        return decode_corrupt(why.text, error);
+    }
+    *ret_root = root;
+    return GRV_OK;
+}
+
 grv_status grv_descriptor_decode(grv_bytes text, grv_half half, grv_descriptor *ret_descriptor,
                                  grv_error *error)
 {
     if (text.size == 0 || text.size > GRV_DESCRIPTOR_TEXT_MAX) {
         return decode_corrupt(text.size ? "it is too large" : "it is empty", error);
     }
-    json_error_t json_error;
-    json_t *root =
-        json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, &json_error);
-    if (!root) {
-        return decode_corrupt(json_error.text, error);
+    json_t *root = NULL;
+    grv_status status = parse(text, &root, error);
+    if (status) {
+        return status;
     }
-    grv_status status = json_is_object(root) ? decode_fields(root, half, ret_descriptor, error)
-                                             : decode_corrupt("it is not a JSON object", error);
+    status = json_is_object(root) ? decode_fields(root, half, ret_descriptor, error)
+                                  : decode_corrupt("it is not a JSON object", error);
     json_decref(root);
     return status;
 }

@@ -4,7 +4,9 @@
 #include "store/descriptor.h"
 #include "test.h"
 
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* What version 1 writes, to the byte. */
 static const char golden[] = "{\n"
@@ -125,6 +127,27 @@ static void every_truncation_is_refused(void **state)
     }
 }
 
+static void *no_memory(size_t size)
+{
+    (void)size;
+    return NULL;
+}
+
+static void want_of_memory_is_not_damage(void **state)
+{
+    (void)state;
+    grv_error error = GRV_ERROR_INIT;
+    grv_descriptor descriptor = {0};
+    json_malloc_t before_malloc;
+    json_free_t before_free;
+    json_get_alloc_funcs(&before_malloc, &before_free);
+    json_set_alloc_funcs(no_memory, free);
+    grv_status status = grv_descriptor_decode(grv_bytes_of(golden, strlen(golden)), GRV_HALF_BYTES,
+                                              &descriptor, &error);
+    json_set_alloc_funcs(before_malloc, before_free);
+    assert_grv_status(status, GRV_LIMIT_EXCEEDED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,6 +155,7 @@ int main(void)
         cmocka_unit_test(golden_text_reads_back),
         cmocka_unit_test(each_kind_of_wrong_has_its_status),
         cmocka_unit_test(every_truncation_is_refused),
+        cmocka_unit_test(want_of_memory_is_not_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
