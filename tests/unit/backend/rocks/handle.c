@@ -520,6 +520,87 @@ static void namespaces_come_and_go_without_loss(void **state)
     assert_grv_status(grv_kv_rocks_new(&config, &kv, &error), GRV_INTERNAL);
 }
 
+static void names_of_files(const char *directory, char ret_names[4096])
+{
+    struct dirent **entries = NULL;
+    int count = scandir(directory, &entries, NULL, alphasort);
+    size_t used = 0;
+    assert_true(count > 0);
+    for (int i = 0; i < count; i++) {
+        struct stat st;
+        char path[600];
+        snprintf(path, sizeof path, "%s/%s", directory, entries[i]->d_name);
+        assert_int_equal(stat(path, &st), 0);
+        used += (size_t)snprintf(ret_names + used, 4096 - used, "%s %lld\n", entries[i]->d_name,
+                                 S_ISREG(st.st_mode) ? (long long)st.st_size : 0);
+        assert_true(used < 4096);
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+/* A database that an older version wrote has fewer namespaces: to a reader the others are empty. */
+static void a_reader_finds_newer_namespaces_empty(void **state)
+{
+    const char *directory = *state;
+    grv_error error = GRV_ERROR_INIT;
+    grv_kv *kv = NULL;
+    static const char *const more[] = {"newer", "root", "newest", "block"};
+    const grv_rocks_config config = {
+        .directory = directory, .namespaces = more, .namespace_count = 4, .read_only = true};
+    assert_grv_ok(open_store(directory, true, &kv, &error));
+    assert_grv_ok(write_number(kv, 4, GRV_DURABLE, &error));
+    grv_kv_free(kv);
+    static char before[4096];
+    static char after[4096];
+    names_of_files(directory, before);
+    assert_grv_ok(grv_kv_rocks_new(&config, &kv, &error));
+    static const uint8_t key[4] = {0, 0, 0, 4};
+    const grv_bytes keys[] = {{key, 4}, {key, 3}};
+    for (unsigned ns = 0; ns < 4; ns++) {
+        bool there = ns % 2;
+        grv_value values[2] = {0};
+        grv_status statuses[2] = {GRV_OK, GRV_OK};
+        bool missing[2] = {false, false};
+        grv_kv_cursor *cursor = NULL;
+        grv_kv_item item;
+        const grv_kv_scan forward = {.ns = ns};
+        const grv_kv_scan back = {.ns = ns, .prefix = keys[1], .start = keys[0], .reverse = true};
+        grv_status want = there ? GRV_OK : GRV_NOT_FOUND;
+        assert_grv_status(grv_kv_get(NULL, kv, ns, keys[0], &values[0], &error), want);
+        grv_value_done(&values[0]);
+        assert_grv_ok(grv_kv_multi_get(NULL, kv, ns, keys, 2, values, statuses, &error));
+        assert_grv_status(statuses[0], want);
+        assert_grv_status(statuses[1], GRV_NOT_FOUND);
+        grv_value_done(&values[0]);
+        assert_grv_ok(grv_kv_missing(NULL, kv, ns, keys, 2, missing, &error));
+        assert_int_equal(missing[0], !there);
+        assert_true(missing[1]);
+        assert_grv_ok(grv_kv_open_scan(NULL, kv, &forward, &cursor, &error));
+        assert_grv_status(grv_kv_cursor_next(NULL, cursor, &item, &error), want);
+        assert_grv_status(grv_kv_cursor_next(NULL, cursor, &item, &error), GRV_NOT_FOUND);
+        grv_kv_cursor_free(cursor);
+        assert_grv_ok(grv_kv_open_scan(NULL, kv, &back, &cursor, &error));
+        assert_grv_status(grv_kv_cursor_next(NULL, cursor, &item, &error), want);
+        grv_kv_cursor_free(cursor);
+        assert_grv_status(write_number(kv, 5, GRV_DURABLE, &error), GRV_UNSUPPORTED);
+        const grv_kv_op op = {.kind = GRV_KV_PUT, .ns = ns, .key = keys[0]};
+        const grv_kv_guard guard = {.kind = GRV_KV_ABSENT, .ns = ns, .key = keys[0]};
+        grv_kv_batch batch = {.ops = &op, .op_count = 1, .guards = &guard, .guard_count = 1};
+        grv_status refusal = there ? GRV_CONFLICT : GRV_UNSUPPORTED;
+        assert_grv_status(grv_kv_write(NULL, kv, &batch, &error), refusal);
+        batch.op_count = 0;
+        assert_grv_status(grv_kv_write(NULL, kv, &batch, &error), there ? GRV_CONFLICT : GRV_OK);
+    }
+    assert_grv_ok(grv_kv_flush(NULL, kv, &error));
+    grv_kv_free(kv);
+    names_of_files(directory, after);
+    assert_string_equal(before, after);
+    assert_grv_ok(open_store(directory, false, &kv, &error));
+    assert_true(has_number(kv, 4));
+    grv_kv_free(kv);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
@@ -537,6 +618,7 @@ int main(int argc, char **argv)
         TEST(a_damaged_root_file_is_no_empty_store),
         TEST(directories_out_of_reach_are_told_apart),
         TEST(namespaces_come_and_go_without_loss),
+        TEST(a_reader_finds_newer_namespaces_empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
