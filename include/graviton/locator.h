@@ -38,8 +38,12 @@ grv_status grv_locator_parse(grv_bytes text, grv_locator *ret_locator, grv_error
 /* Prints what parse accepts; NUL-terminated. */
 void grv_locator_print(const grv_locator *locator, char ret_text[GRV_LOCATOR_TEXT_SIZE]);
 
-/* Order by scheme, bucket, path, each bytewise. Returns <0, 0 or >0. */
+/* Order of the printed texts, bytewise; so all that begin alike stand together. Returns <0, 0 or
+ * >0. */
 int grv_locator_compare(const grv_locator *a, const grv_locator *b);
+
+/* True for what parse could have given: what every port may assume of a locator. */
+bool grv_locator_is_valid(const grv_locator *locator);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

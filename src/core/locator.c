@@ -83,11 +83,40 @@ void grv_locator_print(const grv_locator *locator, char ret_text[GRV_LOCATOR_TEX
              locator->path);
 }
 
+/* Two parts of texts, each followed by `end`, which neither holds. */
+static int compare_part(const char *a, const char *b, char end)
+{
+    size_t i = 0;
+    while (a[i] != '\0' && a[i] == b[i]) {
+        i++;
+    }
+    if (a[i] == b[i]) {
+        return 0;
+    }
+    uint8_t from_a = (uint8_t)(a[i] ? a[i] : end);
+    uint8_t from_b = (uint8_t)(b[i] ? b[i] : end);
+    return from_a < from_b ? -1 : 1;
+}
+
 int grv_locator_compare(const grv_locator *a, const grv_locator *b)
 {
-    int order = strcmp(a->scheme, b->scheme);
+    int order = compare_part(a->scheme, b->scheme, ':');
     if (order == 0) {
-        order = strcmp(a->bucket, b->bucket);
+        order = compare_part(a->bucket, b->bucket, '/');
     }
-    return order ? order : strcmp(a->path, b->path);
+    return order ? order : compare_part(a->path, b->path, '\0');
+}
+
+bool grv_locator_is_valid(const grv_locator *locator)
+{
+    if (!memchr(locator->scheme, '\0', sizeof locator->scheme) ||
+        !memchr(locator->bucket, '\0', sizeof locator->bucket) ||
+        !memchr(locator->path, '\0', sizeof locator->path)) {
+        return false;
+    }
+    char text[GRV_LOCATOR_TEXT_SIZE];
+    grv_locator again;
+    grv_locator_print(locator, text);
+    return !grv_locator_parse(grv_bytes_of(text, strlen(text)), &again, NULL) &&
+           grv_locator_compare(locator, &again) == 0 && strcmp(locator->bucket, again.bucket) == 0;
 }

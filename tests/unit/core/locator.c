@@ -92,10 +92,13 @@ static void parts_at_their_bounds_are_taken_and_no_longer_ones(void **state)
     assert_string_equal(printed, text);
 }
 
-static void order_is_by_scheme_then_bucket_then_path(void **state)
+static void order_is_that_of_the_texts(void **state)
 {
     (void)state;
-    static const char *const sorted[] = {"a://z/z", "b://a/b", "b://a/\xff", "b://aa/a", "c://a/a"};
+    static const char *const sorted[] = {
+        "a+b://a/a", "a://z!/a", "a://z-y/a",  "a://z/a",  "a://z/a!",
+        "a://z/z",   "b://a/b",  "b://a/\xff", "b://aa/a", "c://a/a",
+    };
     for (size_t i = 0; i < sizeof sorted / sizeof sorted[0]; i++) {
         for (size_t k = 0; k < sizeof sorted / sizeof sorted[0]; k++) {
             grv_locator a;
@@ -104,8 +107,32 @@ static void order_is_by_scheme_then_bucket_then_path(void **state)
             assert_grv_status(parse(sorted[k], &b), GRV_OK);
             int order = grv_locator_compare(&a, &b);
             assert_int_equal((order > 0) - (order < 0), (i > k) - (i < k));
+            int texts = strcmp(sorted[i], sorted[k]);
+            assert_int_equal((order > 0) - (order < 0), (texts > 0) - (texts < 0));
         }
     }
+}
+
+static void only_what_parses_is_valid(void **state)
+{
+    (void)state;
+    static const grv_locator bad[] = {
+        {.scheme = "", .bucket = "b", .path = "p"},
+        {.scheme = "S3", .bucket = "b", .path = "p"},
+        {.scheme = "s:", .bucket = "b", .path = "p"},
+        {.scheme = "s3", .bucket = "", .path = "p"},
+        {.scheme = "s3", .bucket = "b/", .path = "p"},
+        {.scheme = "s3", .bucket = "b/c", .path = "p"},
+        {.scheme = "s3", .bucket = "b", .path = ""},
+        {.scheme = "s3", .bucket = "\n", .path = "p"},
+    };
+    grv_locator good = {.scheme = "s3", .bucket = "b", .path = "/p//"};
+    assert_true(grv_locator_is_valid(&good));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_false(grv_locator_is_valid(&bad[i]));
+    }
+    memset(good.path, 'p', sizeof good.path); /* no end */
+    assert_false(grv_locator_is_valid(&good));
 }
 
 int main(void)
@@ -114,7 +141,8 @@ int main(void)
         cmocka_unit_test(locators_print_what_they_parse),
         cmocka_unit_test(malformed_locators_are_refused),
         cmocka_unit_test(parts_at_their_bounds_are_taken_and_no_longer_ones),
-        cmocka_unit_test(order_is_by_scheme_then_bucket_then_path),
+        cmocka_unit_test(order_is_that_of_the_texts),
+        cmocka_unit_test(only_what_parses_is_valid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
