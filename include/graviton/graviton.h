@@ -26,6 +26,7 @@
 #include <graviton/port/key_value_store.h>
 #include <graviton/port/manifest_repo.h>
 #include <graviton/range.h>
+#include <graviton/replica.h>
 #include <graviton/status.h>
 #include <graviton/store.h>
 #include <graviton/stream.h>
