@@ -25,6 +25,8 @@
 #include <graviton/port/block_store.h>
 #include <graviton/port/key_value_store.h>
 #include <graviton/port/manifest_repo.h>
+#include <graviton/port/range_tracker.h>
+#include <graviton/port/replica_index.h>
 #include <graviton/range.h>
 #include <graviton/replica.h>
 #include <graviton/status.h>

@@ -9,6 +9,8 @@
 #include <graviton/port/block_store.h>
 #include <graviton/port/key_value_store.h>
 #include <graviton/port/manifest_repo.h>
+#include <graviton/port/range_tracker.h>
+#include <graviton/port/replica_index.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -24,7 +26,10 @@ typedef enum grv_kv_namespace {
     GRV_NS_ATTRIBUTES = 4, /* "attributes": blob key -> attributes */
     GRV_NS_BLOCK = 5,      /* "block": block key -> frame */
     GRV_NS_BLOCK_INFO = 6, /* "block_info": block key -> stored size, beside every frame */
-    GRV_NS_COUNT = 7
+    GRV_NS_REPLICA = 7,    /* "replica": replica key -> its locators */
+    GRV_NS_LOCATED = 8,    /* "located": locator, replica key -> nothing */
+    GRV_NS_RANGE = 9,      /* "range": locator -> generation and ranges */
+    GRV_NS_COUNT = 10
 } grv_kv_namespace;
 
 /* The namespaces' names by number, for backends that name them (column families). */
@@ -36,6 +41,12 @@ grv_status grv_block_store_kv_new(grv_kv *kv, grv_block_store **ret_store, grv_e
 
 /* A manifest repository over `kv`. Has GRV_MANIFEST_CAP_NEWEST. */
 grv_status grv_manifest_repo_kv_new(grv_kv *kv, grv_manifest_repo **ret_repo, grv_error *error);
+
+/* A replica index over `kv`. */
+grv_status grv_replica_index_kv_new(grv_kv *kv, grv_replica_index **ret_index, grv_error *error);
+
+/* A range tracker over `kv`. */
+grv_status grv_range_tracker_kv_new(grv_kv *kv, grv_range_tracker **ret_tracker, grv_error *error);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Backends in memory: for tests, for caches, and for learning the ports. Nothing survives free.
- * A manifest_repo in memory is grv_manifest_repo_kv_new over grv_kv_memory_new.
+ * A manifest_repo, replica_index or range_tracker in memory is the adaptor of backend/kv.h over
+ * grv_kv_memory_new.
  */
 #ifndef GRAVITON_BACKEND_MEMORY_H
 #define GRAVITON_BACKEND_MEMORY_H

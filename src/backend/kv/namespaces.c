@@ -10,4 +10,7 @@ const char *const grv_kv_namespace_names[GRV_NS_COUNT] = {
     [GRV_NS_ATTRIBUTES] = "attributes",
     [GRV_NS_BLOCK] = "block",
     [GRV_NS_BLOCK_INFO] = "block_info",
+    [GRV_NS_REPLICA] = "replica",
+    [GRV_NS_LOCATED] = "located",
+    [GRV_NS_RANGE] = "range",
 };
