@@ -213,7 +213,9 @@ static grv_status plan_buffer(const grv_call *call, reader *source, reader_fetch
     if (source->held + fetch->size > GRV_STREAM_BYTES_MAX) {
         return GRV_OK; /* those that are out, or still being hashed, make room */
     }
-    if (!nothing) {
+    /* Whoever waits for the budget holds nothing of it, or readers would wait for one another: what
+     * is still being hashed is waited for first. */
+    if (!nothing || source->fetch_free < source->fetch_out) {
         if (!grv_budget_try(budget, fetch->size)) {
             return GRV_OK;
         }

@@ -349,6 +349,41 @@ static void a_read_of_the_largest_blocks_stays_in_its_share(void **state)
     rig_close(&rig);
 }
 
+/* Readers that wait for a share while each holds one that the other could use wait for ever. */
+static void a_reader_that_waits_holds_nothing(void **state)
+{
+    (void)state;
+    grv_error error = GRV_ERROR_INIT;
+    cas_rig rig;
+    rig_open(&rig, "fixed:16M", GRV_CAS_BUDGET_MIN);
+    uint8_t *data = random_bytes(23, 48 * MIB);
+    grv_put_plan plan = {0};
+    grv_blob_key key = put(&rig, data, 48 * MIB, &plan);
+    grv_budget *budget = &((grv_cas *)(void *)rig.blobs)->budget;
+    size_t others = GRV_CAS_BUDGET_MIN - 20 * MIB; /* leaves room for one fetch */
+    assert_true(grv_budget_try(budget, others));
+    for (int i = 0; i < 3; i++) {
+        grv_call call = {.deadline_ns = grv_now_ns() + UINT64_C(20000000000)};
+        grv_source *source = NULL;
+        size_t size = 0;
+        assert_grv_ok(
+            grv_blob_store_open_get(NULL, rig.blobs, &key, GRV_RANGE_ALL, &source, &error));
+        for (;;) {
+            grv_bytes view;
+            assert_grv_ok(grv_source_next(&call, source, 16 * MIB, &view, &error));
+            if (view.size == 0) {
+                break;
+            }
+            size += view.size;
+        }
+        assert_int_equal(size, 48 * MIB);
+        grv_source_free(source);
+    }
+    grv_budget_give(budget, others);
+    free(data);
+    rig_close(&rig);
+}
+
 /* A block store that is slow with one block: the memory store's table with two slots before it. */
 #define SLOW_US 400000u
 static grv_block_store_ops slow_ops;
@@ -509,6 +544,7 @@ int main(void)
         cmocka_unit_test(a_wrong_size_hint_does_no_harm),
         cmocka_unit_test(the_budget_admits_what_fits),
         cmocka_unit_test(a_read_of_the_largest_blocks_stays_in_its_share),
+        cmocka_unit_test(a_reader_that_waits_holds_nothing),
         cmocka_unit_test(a_deadline_ends_with_its_call),
         cmocka_unit_test(a_put_given_up_anywhere_leaves_nothing),
         cmocka_unit_test(a_read_only_store_refuses_every_change),
