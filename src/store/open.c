@@ -404,6 +404,23 @@ static grv_status begin_blocks(store_opening *opening, grv_error *error)
     return !status && store->blocks ? write_superblock(opening, true, error) : status;
 }
 
+/* What stood in the way of making the store was not there when this opening looked. With a
+ * superblock, it is another process that makes the store; anything else keeps its error. */
+static grv_status explain_conflict(store_opening *opening, grv_error *error)
+{
+    grv_buffer text;
+    grv_buffer_init(&text, GRV_SUPERBLOCK_MAX);
+    grv_status status =
+        grv_block_store_superblock_get(opening->call, opening->store->blocks, &text, NULL);
+    grv_buffer_done(&text);
+    if (status) {
+        return GRV_CONFLICT;
+    }
+    return grv_error_set(error, GRV_UNAVAILABLE, "store",
+                         "another process is making a store in %s: try again",
+                         blocks_where(opening->store));
+}
+
 static grv_status create_store(store_opening *opening, grv_error *error)
 {
     grv_store *store = opening->store;
@@ -423,7 +440,7 @@ static grv_status create_store(store_opening *opening, grv_error *error)
     if (!status) {
         status = write_superblock(opening, false, error);
     }
-    return status;
+    return status == GRV_CONFLICT ? explain_conflict(opening, error) : status;
 }
 
 /* Decides by what both halves say: a whole store, one to be made, or none. */

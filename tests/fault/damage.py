@@ -346,6 +346,21 @@ def store_in_use(bench):
     want(sorted(bench.ids(store)) == sorted([first, blob]), "the second put left something")
 
 
+def made_at_once(bench):
+    """Several first puts at once: one makes the store, the others find it in use or in the making,
+    and nothing else; what was acknowledged is there."""
+    for turn in range(12):
+        store = bench.path(f"store{turn}")
+        puts = [bench.start("put", "-", store=store, given=subprocess.PIPE) for _ in range(6)]
+        ends = [put.communicate(b"%d" % i, timeout=60) for i, put in enumerate(puts)]
+        codes = [put.returncode for put in puts]
+        want(OK in codes, f"nobody made the store: {codes}")
+        want(set(codes) <= {OK, UNAVAILABLE}, f"want exits 0 and 5: {codes}: {ends}")
+        told = sorted(out.decode().split("\t")[0] for out, _ in ends if out)
+        want(sorted(bench.ids(store)) == told, f"want {told}, there is {bench.ids(store)}")
+        bench.run("verify", "--all", store=store).wants(OK)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     harness.add_arguments(parser)
@@ -366,6 +381,7 @@ def main():
         ("another chunker or hash", other_parameters),
         ("a damaged superblock", damaged_superblock),
         ("a store in use", store_in_use),
+        ("a store made by several at once", made_at_once),
     ]
     harness.main(tests, parser.parse_args())
 
