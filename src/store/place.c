@@ -185,8 +185,21 @@ grv_status grv_place_parse(const grv_store_config *config, grv_place *ret_place,
                              config->blocks ? "meta" : "blocks");
     }
     grv_status status = parse_blocks(config->blocks, ret_place, error);
+    if (!status) {
+        status = parse_meta(config->meta, ret_place, error);
+    }
     if (status) {
         return status;
     }
-    return parse_meta(config->meta, ret_place, error);
+    /* The half that stays would be of no use: names of bytes that are gone, or bytes without names,
+     * which no store could be opened on again. */
+    bool blocks_stay = ret_place->blocks == GRV_BLOCKS_FS ||
+                       (ret_place->blocks == GRV_BLOCKS_KV && ret_place->meta == GRV_META_ROCKS);
+    if (blocks_stay != (ret_place->meta == GRV_META_ROCKS)) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
+                             "blocks %.200s and meta %.200s: one half would be lost when the other "
+                             "stays; use memory: for both or for none",
+                             config->blocks, config->meta);
+    }
+    return GRV_OK;
 }

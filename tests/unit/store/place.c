@@ -47,6 +47,8 @@ static void wrong_ones_are_refused(void **state)
     assert_grv_status(parse("d", "fs:/a", "rocks:/a", &place), GRV_INVALID_ARGUMENT);
     assert_grv_status(parse("", NULL, NULL, &place), GRV_INVALID_ARGUMENT);
     assert_grv_status(parse(NULL, "fs:", "memory:", &place), GRV_INVALID_ARGUMENT);
+    assert_grv_status(parse(NULL, "fs:/a", "memory:", &place), GRV_INVALID_ARGUMENT);
+    assert_grv_status(parse(NULL, "memory:", "rocks:/a", &place), GRV_INVALID_ARGUMENT);
     assert_grv_status(parse(NULL, "kv:x", "memory:", &place), GRV_INVALID_ARGUMENT);
     assert_grv_status(parse(NULL, "fs:/a?pre=x", "memory:", &place), GRV_INVALID_ARGUMENT);
     assert_grv_status(parse(NULL, "fs:/a?prefix=", "memory:", &place), GRV_INVALID_ARGUMENT);
