@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The nth call of any port fails: before it is done, after it was done, and with data cut short.
+ * The caller must get exactly the status that was made up below: nobody replaces a cause.
+ */
+#include "nth.h"
+#include "test.h"
+
+typedef struct port_fault {
+    grv_fault_kind kind;
+    grv_status status;
+} port_fault;
+
+static void arm(const void *config, fault_rig *rig, uint64_t n, bool persistent)
+{
+    const port_fault *fault = config;
+    rig->plan = (grv_fault_plan){
+        .countdown = n, .persistent = persistent, .kind = fault->kind, .status = fault->status};
+}
+
+static uint64_t disarm(fault_rig *rig)
+{
+    uint64_t fired = grv_fault_fired(&rig->plan);
+    rig->plan = (grv_fault_plan){0};
+    return fired;
+}
+
+static bool allows(const void *config, grv_status status)
+{
+    return status == ((const port_fault *)config)->status;
+}
+
+/* What is cut short is found out, or was of no account. A removal replaces what is there, corrupt
+ * or not, only while it is what was read: it gives up where that never agrees. */
+static bool allows_cut(const void *config, grv_status status)
+{
+    (void)config;
+    return status == GRV_CORRUPT || status == GRV_UNAVAILABLE;
+}
+
+static const rig_kind kinds[] = {RIG_MEMORY, RIG_KV};
+
+static void a_refused_call_fails_the_operation_cleanly(void **state)
+{
+    (void)state;
+    static const port_fault refuse = {GRV_FAULT_REFUSE, GRV_UNAVAILABLE};
+    const nth_faults faults = {.name = "a call refused",
+                               .config = &refuse,
+                               .arm = arm,
+                               .disarm = disarm,
+                               .allows = allows};
+    for (size_t i = 0; i < 2; i++) {
+        nth_run_all(&faults, kinds[i]);
+    }
+}
+
+static void a_full_disk_is_told_as_such(void **state)
+{
+    (void)state;
+    static const port_fault refuse = {GRV_FAULT_REFUSE, GRV_OUT_OF_SPACE};
+    const nth_faults faults = {
+        .name = "no space", .config = &refuse, .arm = arm, .disarm = disarm, .allows = allows};
+    for (size_t i = 0; i < 6; i++) { /* those that put */
+        nth_run(&faults, RIG_KV, &nth_operations[i]);
+    }
+}
+
+static void a_call_whose_answer_is_lost_may_have_been_done(void **state)
+{
+    (void)state;
+    static const port_fault lose = {GRV_FAULT_LOSE, GRV_TIMEOUT};
+    const nth_faults faults = {
+        .name = "an answer lost", .config = &lose, .arm = arm, .disarm = disarm, .allows = allows};
+    for (size_t i = 0; i < 2; i++) {
+        nth_run_all(&faults, kinds[i]);
+    }
+}
+
+static void data_that_come_short_are_never_believed(void **state)
+{
+    (void)state;
+    static const port_fault cut = {GRV_FAULT_CUT, GRV_OK};
+    const nth_faults faults = {.name = "data cut short",
+                               .config = &cut,
+                               .arm = arm,
+                               .disarm = disarm,
+                               .allows = allows_cut};
+    for (size_t i = 0; i < nth_operation_count - 1; i++) { /* not the records, which have no form */
+        nth_run(&faults, RIG_KV, &nth_operations[i]);
+    }
+}
+
+static void a_slow_call_ends_at_its_deadline(void **state)
+{
+    (void)state;
+    grv_error error = GRV_ERROR_INIT;
+    fault_rig rig = {.doing = "a slow port"};
+    rig_init(&rig, RIG_MEMORY);
+    rig.plan =
+        (grv_fault_plan){.countdown = 1, .persistent = true, .delay_ns = UINT64_C(60000000000)};
+    uint64_t start = grv_now_ns();
+    grv_call call = {.deadline_ns = start + UINT64_C(50000000)};
+    grv_blob_info info;
+    assert_grv_status(
+        grv_blob_store_stat(&call, rig.blobs, &rig.items[RIG_SMALL].key, &info, &error),
+        GRV_TIMEOUT);
+    grv_put_plan plan = {0};
+    grv_blob_sink *sink = NULL;
+    call.deadline_ns = grv_now_ns() + UINT64_C(50000000);
+    assert_grv_status(grv_blob_store_open_put(&call, rig.blobs, &plan, &sink, &error), GRV_TIMEOUT);
+    assert_true(grv_now_ns() - start < UINT64_C(10000000000));
+    rig.plan = (grv_fault_plan){0};
+    rig_check(&rig, false);
+    rig_done(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_refused_call_fails_the_operation_cleanly),
+        cmocka_unit_test(a_full_disk_is_told_as_such),
+        cmocka_unit_test(a_call_whose_answer_is_lost_may_have_been_done),
+        cmocka_unit_test(data_that_come_short_are_never_believed),
+        cmocka_unit_test(a_slow_call_ends_at_its_deadline),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

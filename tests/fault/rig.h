@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A store for fault tests, with what it must hold at any moment: blobs that are there, that are
+ * not, and that may be, because an operation on them failed. rig_check compares, byte by byte.
+ */
+#ifndef GRV_TESTS_FAULT_RIG_H
+#define GRV_TESTS_FAULT_RIG_H
+
+#include "layer/fault.h"
+
+#include <graviton/port/blob_store.h>
+#include <graviton/store.h>
+
+/* What a rig is made of. All metadata are in a key-value store in memory, but for RIG_STORE. */
+typedef enum rig_kind {
+    RIG_MEMORY, /* blocks in memory */
+    RIG_KV,     /* blocks in the metadata's key-value store */
+    RIG_FS,     /* blocks in files */
+    RIG_STORE   /* a whole store in a directory: files and RocksDB, no fault layers */
+} rig_kind;
+
+/* What is known of a thing that operations change. */
+typedef enum rig_state { RIG_ABSENT, RIG_PRESENT, RIG_EITHER } rig_state;
+
+/* The blobs that tests speak of. */
+typedef enum rig_name {
+    RIG_SMALL,  /* a few hundred bytes, with attributes; there from the start */
+    RIG_MEDIUM, /* some blocks; there from the start */
+    RIG_TINY,   /* one block that is new */
+    RIG_LARGE,  /* several tiles, and pages of its manifest */
+    RIG_MIXED,  /* RIG_MEDIUM's blocks, new ones, and one repeated */
+    RIG_BLOBS
+} rig_name;
+
+typedef struct rig_blob {
+    const uint8_t *data;
+    size_t size;
+    grv_blob_key key;
+    rig_state state;
+} rig_blob;
+
+typedef struct fault_rig {
+    rig_kind kind;
+    grv_fault_plan plan; /* of the layers over every port */
+    char directory[256]; /* empty where there is none */
+    grv_kv *kv;
+    grv_store *store;
+    grv_block_store *blocks;
+    grv_manifest_repo *manifests;
+    grv_blob_store *blobs;
+    rig_blob items[RIG_BLOBS];
+    rig_state new_title;  /* RIG_SMALL's attributes are the new ones */
+    rig_state new_record; /* superblock and descriptor: PRESENT both new, ABSENT both old */
+    const char *doing;    /* for messages: which operation, which fault */
+    uint64_t turn;
+} fault_rig;
+
+/* Fails the test with what the rig was doing. */
+void rig_fail(const fault_rig *rig, const char *format, ...)
+    __attribute__((format(printf, 2, 3), noreturn));
+
+/* Makes an empty store, open, then gives it its first blobs. */
+void rig_init(fault_rig *rig, rig_kind kind);
+/* Makes the directory or key-value store alone: nothing is in it, nothing is open. */
+void rig_init_empty(fault_rig *rig, rig_kind kind);
+/* Closes and removes everything. */
+void rig_done(fault_rig *rig);
+
+/* Opens what lies over the key-value store; a failure leaves the rig closed. */
+grv_status rig_open(fault_rig *rig, grv_error *error);
+void rig_close(fault_rig *rig);
+
+/* Puts a blob and says what a commit that is GRV_OK must say; `hint` tells its size beforehand. */
+grv_status rig_put(fault_rig *rig, rig_name name, bool hint, grv_error *error);
+/* Reads a range of a blob and compares it. What comes before a failure must be right as well. */
+grv_status rig_get(fault_rig *rig, rig_name name, grv_range range, grv_error *error);
+/* Lists the blobs: all that are there, none that is not. */
+grv_status rig_list(fault_rig *rig, grv_list_order order, grv_error *error);
+/* Writes RIG_SMALL's attributes, the first or the new ones. */
+grv_status rig_set_title(fault_rig *rig, bool new_title, grv_error *error);
+/* Reads them and compares. */
+grv_status rig_get_title(fault_rig *rig, grv_error *error);
+/* Replaces superblock and descriptor by the new ones, if they are not that yet. */
+grv_status rig_set_records(fault_rig *rig, grv_error *error);
+/* Reads and compares them. */
+grv_status rig_get_records(fault_rig *rig, grv_error *error);
+
+/* Checks everything, with no faults: contents, lists, attributes, records, the memory budget, and
+ * that no temporary file is left where `tidy`. */
+void rig_check(fault_rig *rig, bool tidy);
+
+/* Open descriptors of this process. */
+size_t rig_descriptors(void);
+
+#endif
