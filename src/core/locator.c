@@ -115,8 +115,8 @@ bool grv_locator_is_valid(const grv_locator *locator)
         return false;
     }
     char text[GRV_LOCATOR_TEXT_SIZE];
-    grv_locator again;
+    grv_locator again = {0};
     grv_locator_print(locator, text);
     return !grv_locator_parse(grv_bytes_of(text, strlen(text)), &again, NULL) &&
-           grv_locator_compare(locator, &again) == 0 && strcmp(locator->bucket, again.bucket) == 0;
+           grv_locator_compare(locator, &again) == 0;
 }
