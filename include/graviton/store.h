@@ -24,7 +24,7 @@ typedef struct grv_store grv_store;
  * Which store, and how. Zero-initialise, then set; strings are borrowed for the call. Either
  * `directory` (files and RocksDB under it, or "memory:") or both `blocks` and `meta`.
  *   blocks: fs:DIR | kv: | memory:      meta: rocks:DIR | memory:
- * "fs:DIR?prefix=P" sets the block prefix.
+ * "fs:DIR?prefix=P" sets the block prefix, "rocks:DIR?reserve=SIZE" is `reserve_bytes` in words.
  */
 typedef struct grv_store_config {
     const char *directory;
@@ -38,6 +38,11 @@ typedef struct grv_store_config {
     const grv_chunker_spec *chunker; /* NULL: what the store has, the default for a new one */
     unsigned threads;                /* 0: one a core */
     size_t budget_bytes;             /* 0: GRV_CAS_BUDGET_DEFAULT */
+    /* Disk space kept beside the metadata, so that a full disk's store can be made smaller; 0 for
+     * none. NULL: what the store has, 64 MiB for a new one. At most an eighth of the disk. */
+    const uint64_t *reserve_bytes;
+    bool use_reserve; /* to remove things: open also on a full disk, by means of the reserve. Puts
+                         are GRV_OUT_OF_SPACE until there is room again */
 } grv_store_config;
 
 /* What a store is. */
@@ -69,7 +74,8 @@ typedef struct grv_store_stats {
  * Opens a store. Nothing is written unless both halves are absent and `create` is set. Errors, each
  * with its own message: GRV_NOT_FOUND (no store there, and `create` not set), GRV_CONFLICT (the
  * halves have different ids, one half is missing, or `hash` or `chunker` is not the store's),
- * GRV_UNAVAILABLE (another process has it), GRV_UNSUPPORTED (newer format, unknown scheme),
+ * GRV_UNAVAILABLE (another process has it), GRV_OUT_OF_SPACE (no room to write: open it for
+ * reading, or with `use_reserve`), GRV_UNSUPPORTED (newer format, unknown scheme),
  * GRV_INVALID_ARGUMENT (malformed configuration). Free with grv_store_close.
  */
 grv_status grv_store_open(const grv_call *call, const grv_store_config *config,

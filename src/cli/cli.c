@@ -13,6 +13,7 @@ grv_status cli_store_open(cli_run *cli, cli_access access, grv_error *error)
     }
     cli->config.store.create = access == CLI_CREATE;
     cli->config.store.read_only = access == CLI_READ;
+    cli->config.store.use_reserve = access == CLI_WRITE;
     status = grv_store_open(&cli->call, &cli->config.store, &cli->store, error);
     /* What the configuration alone rules out was refused before. */
     cli->is_incompatible = status == GRV_UNSUPPORTED;

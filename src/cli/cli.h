@@ -63,7 +63,7 @@ grv_status cli_help_print(cli_run *cli, const cli_command *command, grv_error *e
 /* What a command will do with the store. */
 typedef enum cli_access {
     CLI_READ,  /* nothing is written */
-    CLI_WRITE, /* the store is there */
+    CLI_WRITE, /* the store is there; for commands that make room, on a full disk as well */
     CLI_CREATE /* it is made where there is none */
 } cli_access;
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The four levels of configuration, and the values of --hash, --chunker and --threads. */
+/* The four levels of configuration, and the values of --hash, --chunker, --threads, --reserve. */
 #include "cli/config.h"
+
+#include "core/size.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,6 +140,22 @@ static grv_status values_parse(const cli_options *options, cli_config *config, g
     return GRV_OK;
 }
 
+/* The reserve's size: from its option, or the metadata's URL, or the environment. */
+static grv_status reserve_parse(const cli_options *options, cli_config *config, grv_error *error)
+{
+    const char *text = options->reserve;
+    const char *what = "--reserve";
+    if (!text && !config->place.has_reserve) {
+        text = environment_get("GRAVITON_RESERVE");
+        what = "GRAVITON_RESERVE";
+    }
+    if (!text) {
+        return GRV_OK;
+    }
+    config->store.reserve_bytes = &config->reserve_bytes;
+    return grv_size_parse(text, what, GRV_PLACE_RESERVE_MAX, &config->reserve_bytes, error);
+}
+
 grv_status cli_config_init(cli_config *ret_config, const cli_options *options, grv_error *error)
 {
     *ret_config = (cli_config){0};
@@ -147,6 +165,9 @@ grv_status cli_config_init(cli_config *ret_config, const cli_options *options, g
     }
     if (!status) {
         status = grv_place_parse(&ret_config->store, &ret_config->place, error);
+    }
+    if (!status) {
+        status = reserve_parse(options, ret_config, error);
     }
     if (status) {
         cli_config_done(ret_config);

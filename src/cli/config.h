@@ -17,6 +17,7 @@ typedef struct cli_config {
     grv_store_config store;
     grv_chunker_spec chunker; /* what store.chunker points at, where it is set */
     grv_place place;          /* where that store is */
+    uint64_t reserve_bytes;   /* what store.reserve_bytes points at, where it is set */
     char *owned_blocks;
     char *owned_meta;
 } cli_config;

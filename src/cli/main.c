@@ -63,13 +63,14 @@ const char cli_help_common[] =
     "  --hash ALG       blake3 or sha256; of an existing store: refuse any other\n"
     "  --chunker SPEC   cdc:SIZE, fixed:SIZE or delimiter:HEX[,MAX]; likewise\n"
     "  --threads N      worker threads (default: one a core)\n"
+    "  --reserve SIZE   disk space kept so that rm works on a full disk (default 64M; 0: none)\n"
     "  --json           one JSON object a line, errors too\n"
     "  -q, --quiet      no progress line\n"
     "  -h, --help       this text\n"
     "  --version        the program's version\n"
     "\n"
     "Without those the environment is asked: GRAVITON_STORE, or GRAVITON_BLOCKS and\n"
-    "GRAVITON_META.\n";
+    "GRAVITON_META; and GRAVITON_RESERVE.\n";
 
 grv_status cli_help_print(cli_run *cli, const cli_command *command, grv_error *error)
 {

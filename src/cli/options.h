@@ -21,6 +21,7 @@ typedef struct cli_options {
     const char *hash;
     const char *chunker;
     const char *threads;
+    const char *reserve;
     bool json;
     bool quiet;
     bool help;

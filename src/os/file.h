@@ -14,6 +14,7 @@
 #include <graviton/bytes.h>
 #include <stdbool.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 
 /* The calls, each as the system call or libc function of its name: -1 (or NULL) and errno on
@@ -35,6 +36,9 @@ typedef struct grv_file_ops {
     int (*fstatat)(int dir, const char *path, struct stat *ret_stat, int flags);
     int (*fstat)(int fd, struct stat *ret_stat);
     int (*flock)(int fd, int operation);
+    int (*fallocate)(int fd, int mode, off_t offset, off_t size);
+    int (*ftruncate)(int fd, off_t size);
+    int (*fstatvfs)(int fd, struct statvfs *ret_stat);
     DIR *(*fdopendir)(int fd);
     struct dirent *(*readdir)(DIR *dir);
     int (*closedir)(DIR *dir);

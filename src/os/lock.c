@@ -45,11 +45,17 @@ static grv_status write_holder(int fd, const char *what, grv_error *error)
 {
     char text[LOCK_TEXT_MAX];
     snprintf(text, sizeof text, "%ld %.80s\n", (long)getpid(), program_invocation_short_name);
-    if (ftruncate(fd, 0) != 0) {
-        return grv_error_set_errno(error, errno, "lock", "cannot empty the lock file of %s", what);
+    /* Over what is there and not emptied first: so a full disk has room for it as before. Where it
+     * has none, in a new file, the lock is held all the same, by nobody that a message can name. */
+    grv_status status = grv_file_write_all(fd, (grv_bytes){(const uint8_t *)text, strlen(text)},
+                                           "lock file", error);
+    if (status == GRV_OUT_OF_SPACE) {
+        return GRV_OK;
     }
-    return grv_file_write_all(fd, (grv_bytes){(const uint8_t *)text, strlen(text)}, "lock file",
-                              error);
+    if (!status && grv_file_calls()->ftruncate(fd, (off_t)strlen(text))) {
+        return grv_error_set_errno(error, errno, "lock", "cannot cut the lock file of %s", what);
+    }
+    return status;
 }
 
 grv_status grv_lock_open(int dir, const char *name, const char *what, bool read_only,

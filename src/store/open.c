@@ -51,8 +51,10 @@ static const char *meta_where(const grv_store *store)
 typedef enum meta_mode { META_READ, META_WRITE, META_CREATE } meta_mode;
 
 /* Opens the metadata half; leaves store->kv NULL where it is absent and is not to be made. */
-static grv_status open_meta(grv_store *store, meta_mode mode, grv_error *error)
+static grv_status open_meta(const store_opening *opening, meta_mode mode, grv_error *error)
 {
+    static const uint64_t reserve_default = GRV_ROCKS_RESERVE_DEFAULT;
+    grv_store *store = opening->store;
     grv_status status = GRV_OK;
     if (store->place.meta == GRV_META_MEMORY) {
         status = grv_kv_memory_new(GRV_NS_COUNT, &store->kv, error);
@@ -63,7 +65,14 @@ static grv_status open_meta(grv_store *store, meta_mode mode, grv_error *error)
             .namespace_count = GRV_NS_COUNT,
             .create = mode == META_CREATE,
             .read_only = mode == META_READ,
+            .reserve_bytes = mode == META_CREATE ? &reserve_default : NULL,
+            .use_reserve = opening->config->use_reserve,
         };
+        if (opening->config->reserve_bytes) {
+            config.reserve_bytes = opening->config->reserve_bytes;
+        } else if (store->place.has_reserve) {
+            config.reserve_bytes = &store->place.reserve_bytes;
+        }
         status = grv_kv_rocks_new(&config, &store->kv, error);
     }
     if (status == GRV_NOT_FOUND && mode != META_CREATE) {
@@ -182,7 +191,7 @@ static grv_status reopen_to_write(store_opening *opening, grv_error *error)
     store->manifests = NULL;
     grv_kv_free(store->kv);
     store->kv = NULL;
-    grv_status status = open_meta(store, META_WRITE, error);
+    grv_status status = open_meta(opening, META_WRITE, error);
     if (!status && over_meta) {
         status = open_blocks(store, false, error);
     }
@@ -206,7 +215,7 @@ static grv_status open_halves(store_opening *opening, grv_error *error)
         }
     }
     if (!status) {
-        status = open_meta(store, META_READ, error);
+        status = open_meta(opening, META_READ, error);
     }
     if (!status && over_meta) {
         status = open_blocks(store, false, error);
@@ -368,15 +377,16 @@ static grv_status new_info(store_opening *opening, grv_error *error)
 
 /* Opens the halves that are missing, making them. A block store over the metadata's key-value store
  * comes after it. */
-static grv_status create_halves(grv_store *store, grv_error *error)
+static grv_status create_halves(const store_opening *opening, grv_error *error)
 {
+    grv_store *store = opening->store;
     bool blocks_first = store->place.blocks != GRV_BLOCKS_KV;
     grv_status status = GRV_OK;
     if (!store->blocks && blocks_first) {
         status = open_blocks(store, true, error);
     }
     if (!status && !store->manifests) {
-        status = open_meta(store, META_CREATE, error);
+        status = open_meta(opening, META_CREATE, error);
     }
     if (!status && !store->blocks) {
         status = open_blocks(store, true, error);
@@ -429,7 +439,7 @@ static grv_status create_store(store_opening *opening, grv_error *error)
         status = begin_blocks(opening, error);
     }
     if (!status) {
-        status = create_halves(store, error);
+        status = create_halves(opening, error);
     }
     if (!status && !opening->has_superblock) {
         status = write_superblock(opening, true, error);

@@ -2,6 +2,8 @@
 /* URLs of halves: `scheme:PATH?key=value`. */
 #include "store/place.h"
 
+#include "core/size.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -127,13 +129,34 @@ static grv_status parse_blocks(const char *url, grv_place *place, grv_error *err
     return url_refuse("blocks", url, scheme, "fs:DIR, kv: or memory:", error);
 }
 
+/* rocks:DIR[?reserve=SIZE] */
+static grv_status parse_rocks(const char *rest, grv_place *place, grv_error *error)
+{
+    const char *query = strchr(rest, '?');
+    size_t size = query ? (size_t)(query - rest) : strlen(rest);
+    place->meta = GRV_META_ROCKS;
+    if (query) {
+        static const char name[] = "reserve=";
+        if (strncmp(query + 1, name, sizeof name - 1) != 0) {
+            return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
+                                 "rocks: takes ?reserve=SIZE, not \"%.100s\"", query);
+        }
+        grv_status status = grv_size_parse(query + sizeof name, "reserve", GRV_PLACE_RESERVE_MAX,
+                                           &place->reserve_bytes, error);
+        if (status) {
+            return status;
+        }
+        place->has_reserve = true;
+    }
+    return copy_path("--meta rocks:", rest, size, place->meta_path, error);
+}
+
 static grv_status parse_meta(const char *url, grv_place *place, grv_error *error)
 {
     size_t scheme;
     const char *rest = split_scheme(url, &scheme);
     if (scheme_is(url, scheme, "rocks")) {
-        place->meta = GRV_META_ROCKS;
-        return copy_path("--meta rocks:", rest, strlen(rest), place->meta_path, error);
+        return parse_rocks(rest, place, error);
     }
     if (scheme_is(url, scheme, "memory") && !*rest) {
         place->meta = GRV_META_MEMORY;

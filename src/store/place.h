@@ -23,11 +23,16 @@ typedef struct grv_place {
     char blocks_prefix[256]; /* empty: the default */
     grv_meta_kind meta;
     char meta_path[GRV_PLACE_PATH_SIZE];
+    bool has_reserve;
+    uint64_t reserve_bytes; /* where it has */
 } grv_place;
 
 /* Names as descriptors keep them and URLs spell them. Static storage. */
 const char *grv_blocks_kind_name(grv_blocks_kind kind);
 const char *grv_meta_kind_name(grv_meta_kind kind);
+
+/* The largest reserve, 1 TiB. */
+#define GRV_PLACE_RESERVE_MAX (UINT64_C(1) << 40)
 
 /* Takes a configuration apart. GRV_INVALID_ARGUMENT for a malformed or incomplete one,
  * GRV_UNSUPPORTED for a scheme that is planned but not built. */

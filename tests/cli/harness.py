@@ -57,6 +57,7 @@ class Case:
             if not name.startswith(PREFIXES) or name == "GRAVITON_CI"
         }
         self.env["LC_ALL"] = "C.UTF-8"
+        self.env["GRAVITON_RESERVE"] = "0"  # not 64 MiB for each little store
 
     def path(self, name):
         return os.path.join(os.fsencode(self.directory), os.fsencode(name))

@@ -60,6 +60,7 @@ class Bench:
             for name, value in os.environ.items()
             if not name.startswith(("GRAVITON_", "QUASAR_", "MINIO_", "PG_"))
         }
+        self.environment["GRAVITON_RESERVE"] = "0"  # not 64 MiB for each little store
 
     def path(self, *parts):
         return os.path.join(self.directory, *parts)

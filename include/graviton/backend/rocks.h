@@ -13,6 +13,9 @@ extern "C" {
 #endif
 #pragma GCC visibility push(default)
 
+/* The reserve that grv_store_open gives a new store, in bytes. */
+#define GRV_ROCKS_RESERVE_DEFAULT (UINT64_C(64) << 20)
+
 /* Configuration; pointers are borrowed for the call. */
 typedef struct grv_rocks_config {
     const char *directory;
@@ -22,10 +25,27 @@ typedef struct grv_rocks_config {
     bool read_only;     /* writes nothing: a write is GRV_UNSUPPORTED. Not together with create */
     bool create;        /* make the database where there is none; else GRV_NOT_FOUND */
     size_t cache_bytes; /* block cache; 0: 32 MiB */
-    size_t write_buffer_bytes; /* all memtables together; 0: 32 MiB */
+    size_t write_buffer_bytes;     /* all memtables together; 0: 32 MiB */
+    const uint64_t *reserve_bytes; /* size of the reserve, 0: none. NULL: what the database has,
+                                      none for a new one */
+    bool use_reserve; /* open a full disk's database by means of the reserve: to remove things */
 } grv_rocks_config;
 
 /*
+ * A full disk. RocksDB writes even where something is removed, so a database may keep a reserve:
+ * the file `reserve` beside it, which takes `reserve_bytes` of the disk, at most an eighth of it.
+ *
+ *   - A write that adds is GRV_OUT_OF_SPACE where it would leave less than 1 MiB free (a 64th of a
+ *     small disk), or where the reserve is not whole and cannot be filled. Nothing is changed and
+ *     the store is as good as before: it takes writes as soon as there is room.
+ *   - A write marked `frees` uses the reserve where it must, and the store is then as above until
+ *     the reserve could be filled again, which is tried at each opening, closing and write.
+ *   - Opening for writing where there is no room is GRV_OUT_OF_SPACE, unless `use_reserve` is set.
+ *     Opening for reading, and reading, need no room.
+ *   - Where RocksDB runs out of space all the same, the write is GRV_OUT_OF_SPACE, and the next
+ *     one opens the database again inside the store; not while a cursor or a value of more than
+ *     64 KiB stays held: then it is GRV_OUT_OF_SPACE again.
+ *
  * Opens the database. Free with grv_kv_free. GRV_NOT_FOUND where there is none and `create` is
  * false, and then nothing is made; GRV_UNAVAILABLE where another process holds it, with its pid
  * and command in the message.

@@ -73,6 +73,7 @@ typedef struct grv_kv_batch {
     const grv_kv_guard *guards;
     size_t guard_count;
     grv_durability durability;
+    bool frees; /* it makes room: it may use space that is kept in reserve for a full disk */
 } grv_kv_batch;
 
 /* Where and how a scan goes. Bytes are borrowed for the call that opens it. */
@@ -115,7 +116,8 @@ typedef struct grv_kv_ops {
     /*
      * Applies a batch atomically. GRV_CONFLICT where a guard does not hold: nothing is changed.
      * GRV_OUT_OF_SPACE, GRV_UNAVAILABLE: nothing is visible. The implementation resolves its own
-     * write races by trying again; only a failed guard is a conflict.
+     * write races by trying again; only a failed guard is a conflict. A batch without operations
+     * changes nothing, and fails with GRV_OUT_OF_SPACE where one with operations would.
      */
     grv_status (*write)(const grv_call *call, grv_kv *kv, const grv_kv_batch *batch,
                         grv_error *error);

@@ -3,6 +3,10 @@
  * Batches: puts that write temporary files, at once from any number of threads, and the commit. No
  * lock is held while a file is looked for or written. A batch in which anything failed stays
  * failed: what it holds may be less than its caller believes.
+ *
+ * Files get their names at the commit alone, though groups are durable before: so a batch that is
+ * given up, on a full disk above all, leaves nothing behind. Once named they could not be taken
+ * back, for another writer may have found them.
  */
 #include "backend/fs/fs.h"
 
@@ -184,26 +188,6 @@ static grv_status batch_finish(fs_batch *batch, grv_fs_group *group, grv_error *
     return status;
 }
 
-/* Puts the groups in place that are durable by now, without waiting for others. */
-static grv_status batch_advance(fs_batch *batch, grv_error *error)
-{
-    grv_status status = GRV_OK;
-    while (!status) {
-        pthread_mutex_lock(&batch->lock);
-        grv_fs_group *group = batch->first;
-        bool ended = group && grv_fs_sync_ended(batch->store, group);
-        if (ended) {
-            batch_pop(batch);
-        }
-        pthread_mutex_unlock(&batch->lock);
-        if (!ended) {
-            break;
-        }
-        status = batch_finish(batch, group, error);
-    }
-    return status;
-}
-
 /* ---- put ---- */
 
 /* Adds a written file to the gathering group, and hands that over once it is full. *fd is -1
@@ -331,9 +315,6 @@ static grv_status batch_put(const grv_call *call, grv_block_batch *base, const g
             grv_block_key_print(&blocks[i].key, text);
             grv_error_prefix(error, "block %s", text);
         }
-    }
-    if (!status) {
-        status = batch_advance(batch, error);
     }
     if (status) {
         batch_fail(batch, status, error);

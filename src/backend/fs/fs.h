@@ -159,8 +159,6 @@ void grv_fs_sync_unhold(grv_fs_store *store);
 
 /* Hands a group over to be synced. */
 void grv_fs_sync_submit(grv_fs_store *store, grv_fs_group *group);
-/* True once the group has been synced or has failed. */
-bool grv_fs_sync_ended(grv_fs_store *store, grv_fs_group *group);
 /* Waits for that. GRV_OK: it is durable. Else its failure, or GRV_CANCELLED or GRV_TIMEOUT where
  * `call` says so: the group is still with the thread then. */
 grv_status grv_fs_sync_wait(const grv_call *call, grv_fs_store *store, grv_fs_group *group,

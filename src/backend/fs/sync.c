@@ -255,14 +255,6 @@ void grv_fs_sync_submit(grv_fs_store *store, grv_fs_group *group)
     pthread_mutex_unlock(&sync->lock);
 }
 
-bool grv_fs_sync_ended(grv_fs_store *store, grv_fs_group *group)
-{
-    pthread_mutex_lock(&store->sync.lock);
-    bool ended = group->state != GRV_FS_QUEUED;
-    pthread_mutex_unlock(&store->sync.lock);
-    return ended;
-}
-
 grv_status grv_fs_sync_wait(const grv_call *call, grv_fs_store *store, grv_fs_group *group,
                             grv_error *error)
 {

@@ -185,7 +185,8 @@ static grv_status remove_round(const grv_call *call, grv_kv_blocks *blocks,
     if (status) {
         return status;
     }
-    grv_kv_batch batch = {.ops = ops, .op_count = 2 * count, .durability = durability};
+    grv_kv_batch batch = {
+        .ops = ops, .op_count = 2 * count, .durability = durability, .frees = true};
     status = grv_kv_write(call, blocks->kv, &batch, error);
     for (size_t i = 0; !status && i < count; i++) {
         ret_removed[i] = !missing[i];

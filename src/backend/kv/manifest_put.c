@@ -200,7 +200,8 @@ static void kv_put_free(grv_manifest_put *base)
 {
     kv_put *put = (kv_put *)base;
     if (!put->pages_named && grv_manifest_builder_page_count(&put->builder) > 0) {
-        grv_manifest_repo_kv_drop_pages(NULL, put->repo, put->builder.id);
+        /* A put must not use what is kept for removals. */
+        grv_manifest_repo_kv_drop_pages(NULL, put->repo, put->builder.id, false);
     }
     grv_manifest_builder_done(&put->builder);
     free(put);
@@ -218,6 +219,12 @@ grv_status grv_manifest_repo_kv_open_put(const grv_call *call, grv_manifest_repo
                                          grv_error *error)
 {
     grv_status status = grv_call_check(call, "manifests", error);
+    if (status) {
+        return status;
+    }
+    /* Told now where the disk is full, and not once all blocks were written in vain. */
+    const grv_kv_batch nothing = {.durability = GRV_ORDERED};
+    status = grv_kv_write(call, grv_manifest_repo_kv_of(base)->kv, &nothing, error);
     if (status) {
         return status;
     }

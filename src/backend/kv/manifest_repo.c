@@ -215,7 +215,7 @@ grv_status grv_manifest_repo_kv_load_sequence(const grv_call *call, grv_manifest
 }
 
 void grv_manifest_repo_kv_drop_pages(const grv_call *call, grv_manifest_repo_kv *repo,
-                                     const uint8_t id[GRV_MANIFEST_ID_SIZE])
+                                     const uint8_t id[GRV_MANIFEST_ID_SIZE], bool frees)
 {
     /* All page keys of an id begin with it and a level, which is less than 255. */
     uint8_t end[GRV_MANIFEST_ID_SIZE + 1];
@@ -227,7 +227,8 @@ void grv_manifest_repo_kv_drop_pages(const grv_call *call, grv_manifest_repo_kv 
         .key = {id, GRV_MANIFEST_ID_SIZE},
         .end = {end, sizeof end},
     };
-    const grv_kv_batch batch = {.ops = &op, .op_count = 1, .durability = GRV_ORDERED};
+    const grv_kv_batch batch = {
+        .ops = &op, .op_count = 1, .durability = GRV_ORDERED, .frees = frees};
     /* The status is dropped on purpose: the pages are garbage whether or not this succeeds. */
     (void)grv_kv_write(call, repo->kv, &batch, NULL);
 }
@@ -270,6 +271,7 @@ static grv_status remove_once(const grv_call *call, grv_manifest_repo_kv *repo,
         }
     }
     batch.durability = GRV_DURABLE;
+    batch.frees = true;
     status = grv_kv_write(call, repo->kv, &batch, error);
     grv_value_done(&floor_value);
     return status;
@@ -295,7 +297,7 @@ static grv_status manifest_repo_kv_remove(const grv_call *call, grv_manifest_rep
         }
         grv_value_done(&value);
         if (!status && has_pages) {
-            grv_manifest_repo_kv_drop_pages(call, repo, root.id);
+            grv_manifest_repo_kv_drop_pages(call, repo, root.id, true);
         }
         if (status != GRV_CONFLICT) {
             return status;

@@ -66,9 +66,9 @@ void grv_manifest_repo_kv_raise(uint64_t floor, grv_bytes value, grv_bytes numbe
                                 grv_kv_op *ret_op, grv_kv_guard *ret_guard);
 
 /* Removes all pages of a manifest. For garbage only: nobody waits for it, and what stays after a
- * failure is garbage still. */
+ * failure is garbage still. `frees` as in grv_kv_batch. */
 void grv_manifest_repo_kv_drop_pages(const grv_call *call, grv_manifest_repo_kv *repo,
-                                     const uint8_t id[GRV_MANIFEST_ID_SIZE]);
+                                     const uint8_t id[GRV_MANIFEST_ID_SIZE], bool frees);
 
 /* The key of a page. `number` is at most UINT32_MAX. */
 void grv_page_key_encode(const uint8_t id[GRV_MANIFEST_ID_SIZE], unsigned level, uint64_t number,

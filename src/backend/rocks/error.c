@@ -79,21 +79,37 @@ grv_status grv_rocks_stop(grv_rocks *rocks, char *text, const char *doing, grv_e
     return status;
 }
 
+void grv_rocks_set_failure(grv_rocks *rocks, const grv_error *failure)
+{
+    pthread_mutex_lock(&rocks->failure_lock);
+    if (failure) {
+        rocks->failure = *failure;
+    }
+    __atomic_store_n(&rocks->failed, failure != NULL, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&rocks->failure_lock);
+}
+
+grv_status grv_rocks_failure(grv_rocks *rocks, grv_error *error)
+{
+    pthread_mutex_lock(&rocks->failure_lock);
+    grv_error failure = rocks->failure;
+    pthread_mutex_unlock(&rocks->failure_lock);
+    if (error) {
+        *error = failure;
+        grv_error_prefix(error, failure.status == GRV_OUT_OF_SPACE
+                                    ? "writing stopped after an earlier failure"
+                                    : "writing stopped after an earlier failure, the store must "
+                                      "be closed and opened again");
+    }
+    return failure.status;
+}
+
 grv_status grv_rocks_writable(grv_rocks *rocks, grv_error *error)
 {
     if (rocks->read_only) {
         return grv_error_set(error, GRV_UNSUPPORTED, "rocks",
                              "the database is open for reading only");
     }
-    if (!__atomic_load_n(&rocks->failed, __ATOMIC_ACQUIRE)) {
-        return GRV_OK;
-    }
-    /* Written once, before `failed` was. */
-    if (error) {
-        *error = rocks->failure;
-        grv_error_prefix(error,
-                         "writing stopped after an earlier failure, the store must be closed and "
-                         "opened again");
-    }
-    return rocks->failure.status;
+    return __atomic_load_n(&rocks->failed, __ATOMIC_ACQUIRE) ? grv_rocks_failure(rocks, error)
+                                                             : GRV_OK;
 }

@@ -1,219 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opening and closing. The order guards against two dangers: the lock is taken before RocksDB
- * looks at the directory, because even a failed second open of its own moves the holder's files;
- * and a directory whose database has lost its root file is refused, because RocksDB would make a
- * new database there and delete the old one's files as unknown.
+ * Opening and closing, and a disk that runs full. The lock is taken before RocksDB looks at the
+ * directory, because even a failed second open of its own moves the holder's files.
  *
- * RocksDB's own LOCK file is never opened here: closing it would drop this process's lock on it.
+ * On a full disk: a write that only adds is refused before RocksDB sees it, one that makes room
+ * may use the reserve (reserve.h). Where RocksDB runs out of space all the same, in a write or in
+ * the background, it takes no more writes until it is opened again: the next write does that.
  */
 #include "backend/rocks/handle.h"
 
-#include "backend/rocks/options.h"
 #include "os/file.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Our lock's file, beside RocksDB's. */
 #define LOCK_FILE "lock"
-/* The namespace whose values are large. */
-#define LARGE_FAMILY "block"
-/* RocksDB always has this family. */
-#define DEFAULT_FAMILY "default"
 /* Bytes in memory from which closing writes tables; less is replayed at the next open faster than
  * the tables' syncs take. */
 #define FLUSH_AT_CLOSE_MIN (2u << 20)
-
-static bool has_suffix(const char *name, const char *suffix)
-{
-    size_t size = strlen(name);
-    size_t need = strlen(suffix);
-    return size >= need && strcmp(name + size - need, suffix) == 0;
-}
-
-/* Whether file names in `dir` say that a database is there. A root file says so; data without one
- * is GRV_CORRUPT. Files of a first open that was cut short count as nothing. */
-static grv_status inspect(int dir, const char *directory, bool *ret_exists, grv_error *error)
-{
-    DIR *entries = NULL;
-    grv_status status = grv_directory_entries(dir, directory, &entries, error);
-    bool root = false;
-    bool data = false;
-    const char *name = NULL;
-    while (!status) {
-        status = grv_directory_next(entries, directory, &name, error);
-        if (status || !name) {
-            break;
-        }
-        root = root || strcmp(name, "CURRENT") == 0;
-        data = data || has_suffix(name, ".sst") || has_suffix(name, ".log") ||
-               has_suffix(name, ".blob");
-    }
-    grv_directory_close(entries);
-    if (status) {
-        return status;
-    }
-    if (data && !root) {
-        return grv_error_set(error, GRV_CORRUPT, "rocks",
-                             "the database in %s has lost its file CURRENT: restore it from a "
-                             "backup, or RocksDB's repair may rebuild it",
-                             directory);
-    }
-    *ret_exists = root;
-    return GRV_OK;
-}
-
-grv_status grv_rocks_exists(const char *directory, bool *ret_exists, grv_error *error)
-{
-    int dir = -1;
-    grv_status status = grv_directory_open(AT_FDCWD, directory, false, &dir, error);
-    if (status == GRV_NOT_FOUND) {
-        *ret_exists = false;
-        return GRV_OK;
-    }
-    if (status) {
-        return status;
-    }
-    status = inspect(dir, directory, ret_exists, error);
-    grv_file_calls()->close(dir);
-    return status;
-}
-
-/* Names and options of the families to open: all that are there and all that are wanted. */
-typedef struct family_list {
-    size_t count;
-    const char *names[GRV_ROCKS_FAMILIES_MAX];
-    const rocksdb_options_t *options[GRV_ROCKS_FAMILIES_MAX];
-    char **there; /* from RocksDB, NULL for a new database */
-    size_t there_count;
-} family_list;
-
-static bool list_has(const family_list *list, const char *name)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        if (strcmp(list->names[i], name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool there_has(const family_list *list, const char *name)
-{
-    for (size_t i = 0; i < list->there_count; i++) {
-        if (strcmp(list->there[i], name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static grv_status list_add(family_list *list, const char *name, grv_error *error)
-{
-    if (list_has(list, name)) {
-        return GRV_OK;
-    }
-    if (list->count == GRV_ROCKS_FAMILIES_MAX) {
-        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "rocks",
-                             "the database has more than %u column families",
-                             GRV_ROCKS_FAMILIES_MAX);
-    }
-    list->names[list->count++] = name;
-    return GRV_OK;
-}
-
-static grv_status list_fill(family_list *list, const grv_rocks_config *config, bool exists,
-                            const rocksdb_options_t *options, grv_error *error)
-{
-    char *failed = NULL;
-    if (exists) {
-        list->there =
-            rocksdb_list_column_families(options, config->directory, &list->there_count, &failed);
-        if (failed) {
-            list->there_count = 0;
-            return grv_rocks_error(failed, "read the database's column families", error);
-        }
-    }
-    grv_status status = list_add(list, DEFAULT_FAMILY, error);
-    for (unsigned i = 0; !status && i < config->namespace_count; i++) {
-        if (strcmp(config->namespaces[i], DEFAULT_FAMILY) == 0) {
-            return grv_error_set(error, GRV_INVALID_ARGUMENT, "rocks",
-                                 "a namespace may not be named %s", DEFAULT_FAMILY);
-        }
-        if (list_has(list, config->namespaces[i])) {
-            return grv_error_set(error, GRV_INVALID_ARGUMENT, "rocks",
-                                 "two namespaces are named %s", config->namespaces[i]);
-        }
-        if (!config->read_only || there_has(list, config->namespaces[i])) {
-            status = list_add(list, config->namespaces[i], error);
-        }
-    }
-    for (size_t i = 0; !status && i < list->there_count; i++) {
-        status = list_add(list, list->there[i], error);
-    }
-    return status;
-}
-
-static void list_done(family_list *list)
-{
-    if (list->there) {
-        rocksdb_list_column_families_destroy(list->there, list->there_count);
-    }
-}
-
-/*
- * Families by namespace. One that is not there (only read-only: the making of the database was cut
- * short, or it is of an older version) is empty, and so is "default", which nothing ever uses.
- */
-static void set_families(grv_rocks *rocks, const grv_rocks_config *config, const family_list *list)
-{
-    for (unsigned i = 0; i < config->namespace_count; i++) {
-        rocks->families[i] = rocks->opened[0];
-        for (size_t j = 1; j < list->count; j++) {
-            if (strcmp(list->names[j], config->namespaces[i]) == 0) {
-                rocks->families[i] = rocks->opened[j];
-            }
-        }
-    }
-}
-
-/* Opens the database itself. */
-static grv_status open_database(grv_rocks *rocks, const grv_rocks_config *config, bool exists,
-                                grv_error *error)
-{
-    rocksdb_options_t *options = NULL;
-    rocksdb_options_t *large = NULL;
-    grv_rocks_options_new(config, &options, &large);
-    family_list list = {0};
-    grv_status status = list_fill(&list, config, exists, options, error);
-    if (!status) {
-        for (size_t i = 0; i < list.count; i++) {
-            list.options[i] = strcmp(list.names[i], LARGE_FAMILY) == 0 ? large : options;
-        }
-        char *failed = NULL;
-        rocks->db =
-            config->read_only
-                ? rocksdb_open_for_read_only_column_families(
-                      options, config->directory, (int)list.count, list.names, list.options,
-                      rocks->opened, 0, &failed)
-                : rocksdb_open_column_families(options, config->directory, (int)list.count,
-                                               list.names, list.options, rocks->opened, &failed);
-        if (failed) {
-            rocks->db = NULL;
-            status = grv_rocks_error(failed, "open the database", error);
-        } else {
-            rocks->opened_count = list.count;
-            set_families(rocks, config, &list);
-        }
-    }
-    list_done(&list);
-    rocksdb_options_destroy(large);
-    rocksdb_options_destroy(options);
-    return status;
-}
 
 /* Refuses a database that came back with less than was acknowledged as durable. */
 static grv_status check_watermark(grv_rocks *rocks, grv_error *error)
@@ -230,21 +36,80 @@ static grv_status check_watermark(grv_rocks *rocks, grv_error *error)
                          (unsigned long long)rocks->watermark.sequence, GRV_WATERMARK_FILE);
 }
 
-/* With the lock held: looks again, opens, checks. */
-static grv_status open_locked(grv_rocks *rocks, const grv_rocks_config *config, int dir,
-                              grv_error *error)
+/* Lets the reserve's space go where the disk has no room. */
+static grv_status make_room(grv_rocks *rocks, bool *ret_released, grv_error *error)
 {
+    *ret_released = false;
+    if (grv_reserve_room(&rocks->reserve, 0)) {
+        return GRV_OK;
+    }
+    grv_status status = grv_reserve_release(&rocks->reserve, ret_released, error);
+    if (*ret_released) {
+        __atomic_store_n(&rocks->released, true, __ATOMIC_RELAXED);
+    }
+    return status;
+}
+
+/* Opens the database for writing; `frees`: the reserve may be used for that. */
+static grv_status open_to_write(grv_rocks *rocks, bool exists, bool frees, grv_error *error)
+{
+    grv_reserve *reserve = &rocks->reserve;
+    bool whole = grv_reserve_fill(reserve);
+    if (!frees && (!whole || !grv_reserve_room(reserve, 0))) {
+        return grv_reserve_refuse(reserve, error);
+    }
+    bool released = false;
+    grv_status status = make_room(rocks, &released, error);
+    if (status) {
+        return status;
+    }
+    status = grv_rocks_database_open(rocks, exists, false, error);
+    if (status == GRV_OUT_OF_SPACE && frees && !released) {
+        status = grv_reserve_release(reserve, &released, error);
+        if (!status && released) {
+            __atomic_store_n(&rocks->released, true, __ATOMIC_RELAXED);
+            return grv_rocks_database_open(rocks, exists, false, error);
+        }
+        return status ? status : grv_reserve_refuse(reserve, error);
+    }
+    return status;
+}
+
+/* With the lock held: looks again, opens, checks. */
+static grv_status open_locked(grv_rocks *rocks, grv_error *error)
+{
+    const grv_rocks_config *config = &rocks->config;
     bool exists = false;
-    grv_status status = inspect(dir, config->directory, &exists, error);
-    if (status) {
-        return status;
+    grv_status status = grv_rocks_inspect(rocks->dir, config->directory, &exists, error);
+    if (!status) {
+        status = grv_watermark_open(rocks->dir, config->read_only, &rocks->watermark, error);
     }
-    status = grv_watermark_open(dir, config->read_only, &rocks->watermark, error);
-    if (status) {
-        return status;
+    if (!status && config->read_only) {
+        status = grv_rocks_database_open(rocks, exists, true, error);
+    } else if (!status) {
+        status = grv_reserve_open(rocks->dir, config->reserve_bytes, &rocks->reserve, error);
+        if (!status) {
+            status = open_to_write(rocks, exists, config->use_reserve, error);
+        }
     }
-    status = open_database(rocks, config, exists, error);
     return status ? status : check_watermark(rocks, error);
+}
+
+/* Copies what a configuration borrows: the database may have to be opened again. */
+static grv_status config_copy(const grv_rocks_config *config, grv_rocks *rocks, grv_error *error)
+{
+    rocks->config = *config;
+    rocks->config.namespaces = (const char *const *)rocks->names;
+    rocks->config.directory = rocks->directory = strdup(config->directory);
+    bool copied = rocks->directory != NULL;
+    for (unsigned i = 0; i < config->namespace_count; i++) {
+        rocks->names[i] = strdup(config->namespaces[i]);
+        copied = copied && rocks->names[i];
+    }
+    if (!copied) {
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "rocks", "no memory for a database");
+    }
+    return GRV_OK;
 }
 
 static grv_status rocks_new(grv_rocks **ret_rocks, grv_error *error)
@@ -258,8 +123,16 @@ static grv_status rocks_new(grv_rocks **ret_rocks, grv_error *error)
         free(rocks);
         return grv_error_set_errno(error, failed, "rocks", "cannot make a lock");
     }
+    grv_status status = grv_gate_init(&rocks->gate, error);
+    if (status) {
+        pthread_mutex_destroy(&rocks->failure_lock);
+        free(rocks);
+        return status;
+    }
+    rocks->dir = -1;
     rocks->lock.fd = -1;
     rocks->watermark.fd = -1;
+    rocks->reserve.dir = -1;
     rocks->read = rocksdb_readoptions_create();
     rocks->durable = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(rocks->durable, 1);
@@ -270,23 +143,43 @@ static grv_status rocks_new(grv_rocks **ret_rocks, grv_error *error)
 
 static void rocks_destroy(grv_rocks *rocks)
 {
-    for (size_t i = 0; i < rocks->opened_count; i++) {
-        rocksdb_column_family_handle_destroy(rocks->opened[i]);
-    }
-    if (rocks->db) {
-        rocksdb_close(rocks->db);
-    }
+    grv_rocks_database_close(rocks);
     rocksdb_readoptions_destroy(rocks->read);
     rocksdb_writeoptions_destroy(rocks->durable);
     rocksdb_writeoptions_destroy(rocks->ordered);
+    if (rocks->released) {
+        grv_reserve_fill_rest(&rocks->reserve);
+    }
+    grv_reserve_close(&rocks->reserve);
     if (rocks->watermark.fd >= 0) {
         grv_watermark_close(&rocks->watermark);
     }
     if (rocks->lock.fd >= 0) {
         grv_lock_close(&rocks->lock);
     }
+    if (rocks->dir >= 0) {
+        (void)grv_file_close(rocks->dir, "directory", NULL); /* open to read: nothing to lose */
+    }
+    grv_gate_done(&rocks->gate);
     pthread_mutex_destroy(&rocks->failure_lock);
+    for (unsigned i = 0; i < rocks->config.namespace_count; i++) {
+        free(rocks->names[i]);
+    }
+    free(rocks->directory);
     free(rocks);
+}
+
+static grv_status open_directory(grv_rocks *rocks, grv_error *error)
+{
+    char what[GRV_ERROR_MESSAGE_SIZE / 2];
+    grv_status status = grv_directory_open(AT_FDCWD, rocks->config.directory, rocks->config.create,
+                                           &rocks->dir, error);
+    if (status) {
+        return status;
+    }
+    snprintf(what, sizeof what, "store %s", rocks->config.directory);
+    status = grv_lock_open(rocks->dir, LOCK_FILE, what, rocks->read_only, &rocks->lock, error);
+    return status ? status : open_locked(rocks, error);
 }
 
 grv_status grv_rocks_open(const grv_rocks_config *config, grv_rocks **ret_rocks, grv_error *error)
@@ -310,16 +203,9 @@ grv_status grv_rocks_open(const grv_rocks_config *config, grv_rocks **ret_rocks,
         return status;
     }
     rocks->read_only = config->read_only;
-    int dir = -1;
-    status = grv_directory_open(AT_FDCWD, config->directory, config->create, &dir, error);
+    status = config_copy(config, rocks, error);
     if (!status) {
-        char what[GRV_ERROR_MESSAGE_SIZE / 2];
-        snprintf(what, sizeof what, "store %s", config->directory);
-        status = grv_lock_open(dir, LOCK_FILE, what, config->read_only, &rocks->lock, error);
-        if (!status) {
-            status = open_locked(rocks, config, dir, error);
-        }
-        grv_file_calls()->close(dir);
+        status = open_directory(rocks, error);
     }
     if (status) {
         rocks_destroy(rocks);
@@ -327,6 +213,87 @@ grv_status grv_rocks_open(const grv_rocks_config *config, grv_rocks **ret_rocks,
     }
     *ret_rocks = rocks;
     return GRV_OK;
+}
+
+/* ---- Inside ---- */
+
+grv_status grv_rocks_enter(const grv_call *call, grv_rocks *rocks, grv_error *error)
+{
+    grv_status status = grv_call_check(call, "rocks", error);
+    if (status) {
+        return status;
+    }
+    grv_gate_enter(&rocks->gate);
+    if (!rocks->db) {
+        status = grv_rocks_failure(rocks, error);
+        grv_gate_leave(&rocks->gate, 0);
+    }
+    return status;
+}
+
+/*
+ * Opens the database again; the caller is alone inside. Writes that RocksDB has shown must all be
+ * there: an ordered one that the failure took along would otherwise be missed by a durable one
+ * that comes after and relies on it.
+ */
+static grv_status reopen_alone(grv_rocks *rocks, bool frees, grv_error *error)
+{
+    if (rocks->db) {
+        uint64_t shown = rocksdb_get_latest_sequence_number(rocks->db);
+        rocks->shown = shown > rocks->shown ? shown : rocks->shown;
+    }
+    grv_rocks_database_close(rocks);
+    grv_status status = open_to_write(rocks, true, frees, error);
+    if (!status) {
+        status = check_watermark(rocks, error);
+    }
+    if (!status && rocksdb_get_latest_sequence_number(rocks->db) < rocks->shown) {
+        status = grv_error_set(error, GRV_UNAVAILABLE, "rocks",
+                               "the full disk took writes along that were not yet durable");
+    }
+    if (status) {
+        /* For readers. Where that fails too they are told what stopped the writers. */
+        grv_rocks_database_close(rocks);
+        (void)grv_rocks_database_open(rocks, true, true, NULL);
+    }
+    return status;
+}
+
+/* Makes a database writable again that a full disk has stopped. */
+static grv_status revive(grv_rocks *rocks, bool frees, grv_error *error)
+{
+    if (!grv_gate_shut(&rocks->gate)) {
+        return grv_rocks_writable(rocks, error);
+    }
+    grv_status status = GRV_OK;
+    if (grv_rocks_writable(rocks, NULL) == GRV_OUT_OF_SPACE) {
+        grv_error mine = GRV_ERROR_INIT;
+        status = reopen_alone(rocks, frees, &mine);
+        grv_rocks_set_failure(rocks, status ? &mine : NULL);
+    }
+    status = grv_rocks_writable(rocks, error);
+    grv_gate_open(&rocks->gate);
+    return status;
+}
+
+grv_status grv_rocks_admit(grv_rocks *rocks, uint64_t size, bool frees, grv_error *error)
+{
+    if (rocks->read_only) {
+        return grv_rocks_writable(rocks, error);
+    }
+    if (!frees &&
+        (!grv_reserve_fill(&rocks->reserve) || !grv_reserve_room(&rocks->reserve, size))) {
+        return grv_reserve_refuse(&rocks->reserve, error);
+    }
+    grv_status status = grv_rocks_writable(rocks, NULL);
+    if (status == GRV_OUT_OF_SPACE) {
+        return revive(rocks, frees, error);
+    }
+    if (status) {
+        return grv_rocks_writable(rocks, error);
+    }
+    bool released = false;
+    return frees ? make_room(rocks, &released, error) : GRV_OK;
 }
 
 grv_status grv_rocks_sync(grv_rocks *rocks, grv_error *error)

@@ -6,6 +6,8 @@
 #ifndef GRV_BACKEND_ROCKS_HANDLE_H
 #define GRV_BACKEND_ROCKS_HANDLE_H
 
+#include "backend/rocks/gate.h"
+#include "backend/rocks/reserve.h"
 #include "backend/rocks/watermark.h"
 #include "os/lock.h"
 
@@ -17,7 +19,12 @@
 #define GRV_ROCKS_FAMILIES_MAX (GRV_KV_NAMESPACE_MAX + 32u)
 
 typedef struct grv_rocks {
-    rocksdb_t *db;
+    grv_rocks_config config; /* its strings are the next two */
+    char *directory;
+    char *names[GRV_KV_NAMESPACE_MAX];
+    int dir;       /* the directory, open */
+    grv_gate gate; /* who uses the next four */
+    rocksdb_t *db; /* NULL where it could not be opened again */
     rocksdb_column_family_handle_t *families[GRV_KV_NAMESPACE_MAX]; /* by namespace, in `opened` */
     rocksdb_column_family_handle_t *opened[GRV_ROCKS_FAMILIES_MAX];
     size_t opened_count;
@@ -27,8 +34,11 @@ typedef struct grv_rocks {
     bool read_only;
     grv_lock lock;
     grv_watermark watermark;
+    grv_reserve reserve; /* where it is open for writing */
+    bool released;       /* atomic: its space was given back */
+    uint64_t shown;      /* sequence numbers that readers may have seen; of whoever is alone */
     pthread_mutex_t failure_lock; /* guards `failure` */
-    int failed;                   /* atomic; set once `failure` is */
+    int failed;                   /* atomic: there is one */
     grv_error failure;
 } grv_rocks;
 
@@ -53,7 +63,35 @@ grv_status grv_rocks_stop(grv_rocks *rocks, char *text, const char *doing, grv_e
 /* GRV_OK, or the failure that stopped writing, as often as it is asked for. */
 grv_status grv_rocks_writable(grv_rocks *rocks, grv_error *error);
 
+/* The failure that stopped writing, whatever it was. */
+grv_status grv_rocks_failure(grv_rocks *rocks, grv_error *error);
+
+/* Sets what stops writing, NULL: nothing does any more. The caller is alone inside. */
+void grv_rocks_set_failure(grv_rocks *rocks, const grv_error *failure);
+
+/* Begins a call on the database: it ends with grv_gate_leave, unless this fails. */
+grv_status grv_rocks_enter(const grv_call *call, grv_rocks *rocks, grv_error *error);
+
+/*
+ * Whether a write of about `size` bytes may go on; the caller is inside, holds no stripe, and
+ * builds its write afterwards. GRV_OUT_OF_SPACE without room beside the reserve, unless the write
+ * `frees`: then the reserve gives way. A database that a full disk had stopped is opened again.
+ */
+grv_status grv_rocks_admit(grv_rocks *rocks, uint64_t size, bool frees, grv_error *error);
+
 /* Makes all writes so far durable. */
 grv_status grv_rocks_sync(grv_rocks *rocks, grv_error *error);
+
+/* ---- open.c ---- */
+
+/* Whether file names in `dir` say that a database is there. GRV_CORRUPT where it has lost its root
+ * file. */
+grv_status grv_rocks_inspect(int dir, const char *directory, bool *ret_exists, grv_error *error);
+
+/* Opens the database as `config` says, or for reading only. */
+grv_status grv_rocks_database_open(grv_rocks *rocks, bool exists, bool read_only, grv_error *error);
+
+/* Closes it where it is open. */
+void grv_rocks_database_close(grv_rocks *rocks);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * Key-value store on RocksDB. A batch is one write of RocksDB's, atomic by its log; guards are
  * looked at while the stripes of their keys are held (see stripes.h), so no write is ever tried
- * again. Values are lent from RocksDB's cache; a cursor is one of its iterators, which is a
- * snapshot by itself.
+ * again. Large values are lent from RocksDB's cache; a cursor is one of its iterators, which is a
+ * snapshot by itself. Every slot runs inside the gate (see gate.h).
  */
 #include "backend/rocks/handle.h"
 #include "backend/rocks/stripes.h"
@@ -15,6 +15,8 @@
 #define GET_GROUP 128u
 /* What a scan of a whole namespace reads ahead. */
 #define SCAN_READAHEAD (256u << 10)
+/* Values up to this are copied. */
+#define COPY_MAX (64u << 10)
 
 typedef struct rocks_kv {
     grv_kv base;
@@ -24,6 +26,7 @@ typedef struct rocks_kv {
 
 typedef struct rocks_cursor {
     grv_kv_cursor base;
+    grv_gate *gate;
     rocksdb_readoptions_t *read;
     rocksdb_iterator_t *iterator;
     bool started;
@@ -39,16 +42,49 @@ typedef struct rocks_cursor {
 static const grv_kv_ops rocks_kv_ops;
 static const grv_kv_cursor_ops rocks_cursor_ops;
 
-static void release_slice(void *owner)
+/* A value of RocksDB's that a caller has. */
+typedef struct lent_value {
+    rocksdb_pinnableslice_t *slice;
+    grv_gate *gate;
+} lent_value;
+
+static void give_back(void *owner)
 {
-    rocksdb_pinnableslice_destroy(owner);
+    lent_value *lent = owner;
+    rocksdb_pinnableslice_destroy(lent->slice);
+    grv_gate_give_back(lent->gate);
+    free(lent);
 }
 
-static grv_value lend(rocksdb_pinnableslice_t *slice)
+static grv_bytes slice_bytes(const rocksdb_pinnableslice_t *slice)
 {
     size_t size = 0;
     const char *data = rocksdb_pinnableslice_value(slice, &size);
-    return (grv_value){grv_bytes_of(data, size), release_slice, slice};
+    return grv_bytes_of(data, size);
+}
+
+/* Makes a value of a slice, which it takes over: a copy where it is small, so that whoever holds it
+ * does not keep the database open; else it is lent, and *lends counted up. */
+static grv_status hand_out(grv_rocks *rocks, rocksdb_pinnableslice_t *slice, grv_value *ret_value,
+                           size_t *lends, grv_error *error)
+{
+    grv_bytes bytes = slice_bytes(slice);
+    bool copy = bytes.size <= COPY_MAX;
+    void *owner = malloc(copy ? bytes.size + 1 : sizeof(lent_value));
+    if (!owner) {
+        rocksdb_pinnableslice_destroy(slice);
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "rocks", "no memory for a value");
+    }
+    if (copy) {
+        memcpy(owner, bytes.data, bytes.size);
+        rocksdb_pinnableslice_destroy(slice);
+        *ret_value = (grv_value){grv_bytes_of(owner, bytes.size), free, owner};
+        return GRV_OK;
+    }
+    *(lent_value *)owner = (lent_value){slice, &rocks->gate};
+    *ret_value = (grv_value){bytes, give_back, owner};
+    (*lends)++;
+    return GRV_OK;
 }
 
 /* The pinned value of `key`, NULL where it is absent. */
@@ -68,20 +104,22 @@ static grv_status pin(grv_rocks *rocks, unsigned ns, grv_bytes key,
 static grv_status rocks_kv_get(const grv_call *call, grv_kv *base, unsigned ns, grv_bytes key,
                                grv_value *ret_value, grv_error *error)
 {
-    grv_status status = grv_call_check(call, "rocks", error);
+    grv_rocks *rocks = ((rocks_kv *)base)->rocks;
+    grv_status status = grv_rocks_enter(call, rocks, error);
     if (status) {
         return status;
     }
+    size_t lends = 0;
     rocksdb_pinnableslice_t *slice = NULL;
-    status = pin(((rocks_kv *)base)->rocks, ns, key, &slice, error);
-    if (status) {
-        return status;
+    status = pin(rocks, ns, key, &slice, error);
+    if (!status && !slice) {
+        status = grv_error_set(error, GRV_NOT_FOUND, "rocks", "no such key");
     }
-    if (!slice) {
-        return grv_error_set(error, GRV_NOT_FOUND, "rocks", "no such key");
+    if (!status) {
+        status = hand_out(rocks, slice, ret_value, &lends, error);
     }
-    *ret_value = lend(slice);
-    return GRV_OK;
+    grv_gate_leave(&rocks->gate, lends);
+    return status;
 }
 
 /* Pins up to GET_GROUP values in one round; on failure none is held. */
@@ -113,53 +151,91 @@ static grv_status pin_group(grv_rocks *rocks, unsigned ns, const grv_bytes keys[
     return status;
 }
 
+/* Values of one group; on failure those handed out so far are told by *ret_done. */
+static grv_status get_group(grv_rocks *rocks, unsigned ns, const grv_bytes keys[], size_t count,
+                            grv_value ret_values[], grv_status ret_statuses[], size_t *ret_done,
+                            size_t *lends, grv_error *error)
+{
+    rocksdb_pinnableslice_t *slices[GET_GROUP];
+    *ret_done = 0;
+    grv_status status = pin_group(rocks, ns, keys, count, slices, error);
+    if (status) {
+        return status;
+    }
+    for (size_t i = 0; i < count; i++) {
+        ret_values[i] = (grv_value){0};
+        ret_statuses[i] = slices[i] ? GRV_OK : GRV_NOT_FOUND;
+        if (slices[i] && status) {
+            rocksdb_pinnableslice_destroy(slices[i]);
+        } else if (slices[i]) {
+            status = hand_out(rocks, slices[i], &ret_values[i], lends, error);
+        }
+    }
+    *ret_done = count;
+    return status;
+}
+
 static grv_status rocks_kv_multi_get(const grv_call *call, grv_kv *base, unsigned ns,
                                      const grv_bytes keys[], size_t count, grv_value ret_values[],
                                      grv_status ret_statuses[], grv_error *error)
 {
-    rocksdb_pinnableslice_t *slices[GET_GROUP];
-    for (size_t done = 0; done < count;) {
+    grv_rocks *rocks = ((rocks_kv *)base)->rocks;
+    grv_status status = grv_rocks_enter(call, rocks, error);
+    if (status) {
+        return status;
+    }
+    size_t done = 0;
+    size_t lends = 0;
+    while (done < count && !status) {
         size_t group = count - done < GET_GROUP ? count - done : GET_GROUP;
-        grv_status status = grv_call_check(call, "rocks", error);
+        size_t got = 0;
+        status = grv_call_check(call, "rocks", error);
         if (!status) {
-            status = pin_group(((rocks_kv *)base)->rocks, ns, keys + done, group, slices, error);
+            status = get_group(rocks, ns, keys + done, group, ret_values + done,
+                               ret_statuses + done, &got, &lends, error);
         }
-        if (status) {
-            while (done-- > 0) {
-                grv_value_done(&ret_values[done]);
-            }
-            return status;
-        }
-        for (size_t i = 0; i < group; i++, done++) {
-            ret_values[done] = slices[i] ? lend(slices[i]) : (grv_value){0};
-            ret_statuses[done] = slices[i] ? GRV_OK : GRV_NOT_FOUND;
+        done += got;
+    }
+    grv_gate_leave(&rocks->gate, lends);
+    while (status && done-- > 0) {
+        grv_value_done(&ret_values[done]);
+    }
+    return status;
+}
+
+static grv_status missing_group(grv_rocks *rocks, unsigned ns, const grv_bytes keys[], size_t count,
+                                bool ret_missing[], grv_error *error)
+{
+    rocksdb_pinnableslice_t *slices[GET_GROUP];
+    grv_status status = pin_group(rocks, ns, keys, count, slices, error);
+    for (size_t i = 0; i < count && !status; i++) {
+        ret_missing[i] = !slices[i];
+        if (slices[i]) {
+            rocksdb_pinnableslice_destroy(slices[i]);
         }
     }
-    return GRV_OK;
+    return status;
 }
 
 static grv_status rocks_kv_missing(const grv_call *call, grv_kv *base, unsigned ns,
                                    const grv_bytes keys[], size_t count, bool ret_missing[],
                                    grv_error *error)
 {
-    rocksdb_pinnableslice_t *slices[GET_GROUP];
-    for (size_t done = 0; done < count;) {
-        size_t group = count - done < GET_GROUP ? count - done : GET_GROUP;
-        grv_status status = grv_call_check(call, "rocks", error);
-        if (!status) {
-            status = pin_group(((rocks_kv *)base)->rocks, ns, keys + done, group, slices, error);
-        }
-        if (status) {
-            return status;
-        }
-        for (size_t i = 0; i < group; i++, done++) {
-            ret_missing[done] = !slices[i];
-            if (slices[i]) {
-                rocksdb_pinnableslice_destroy(slices[i]);
-            }
-        }
+    grv_rocks *rocks = ((rocks_kv *)base)->rocks;
+    grv_status status = grv_rocks_enter(call, rocks, error);
+    if (status) {
+        return status;
     }
-    return GRV_OK;
+    for (size_t done = 0; done < count && !status;) {
+        size_t group = count - done < GET_GROUP ? count - done : GET_GROUP;
+        status = grv_call_check(call, "rocks", error);
+        if (!status) {
+            status = missing_group(rocks, ns, keys + done, group, ret_missing + done, error);
+        }
+        done += group;
+    }
+    grv_gate_leave(&rocks->gate, 0);
+    return status;
 }
 
 static grv_status check_guard(grv_rocks *rocks, const grv_kv_guard *guard, bool *ret_holds,
@@ -170,7 +246,6 @@ static grv_status check_guard(grv_rocks *rocks, const grv_kv_guard *guard, bool 
     if (status) {
         return status;
     }
-    grv_value value = slice ? lend(slice) : (grv_value){0};
     switch (guard->kind) {
     case GRV_KV_ABSENT:
         *ret_holds = !slice;
@@ -179,10 +254,12 @@ static grv_status check_guard(grv_rocks *rocks, const grv_kv_guard *guard, bool 
         *ret_holds = slice;
         break;
     case GRV_KV_EQUALS:
-        *ret_holds = slice && grv_bytes_compare(value.bytes, guard->value) == 0;
+        *ret_holds = slice && grv_bytes_compare(slice_bytes(slice), guard->value) == 0;
         break;
     }
-    grv_value_done(&value);
+    if (slice) {
+        rocksdb_pinnableslice_destroy(slice);
+    }
     return GRV_OK;
 }
 
@@ -270,11 +347,22 @@ static grv_status write_batch(grv_rocks *rocks, rocksdb_writebatch_t *writes,
     return GRV_OK;
 }
 
-static grv_status rocks_kv_write(const grv_call *call, grv_kv *base, const grv_kv_batch *batch,
-                                 grv_error *error)
+/* About what a batch takes in the log. */
+static uint64_t batch_size(const grv_kv_batch *batch)
 {
-    rocks_kv *kv = (rocks_kv *)base;
-    grv_status status = grv_call_check(call, "rocks", error);
+    uint64_t size = 0;
+    for (size_t i = 0; i < batch->op_count; i++) {
+        const grv_kv_op *op = &batch->ops[i];
+        size += op->key.size + op->value.size + op->end.size;
+    }
+    return size;
+}
+
+/* One attempt at a batch, from inside. */
+static grv_status write_inside(const grv_call *call, rocks_kv *kv, const grv_kv_batch *batch,
+                               grv_error *error)
+{
+    grv_status status = grv_rocks_admit(kv->rocks, batch_size(batch), batch->frees, error);
     if (status) {
         return status;
     }
@@ -287,6 +375,23 @@ static grv_status rocks_kv_write(const grv_call *call, grv_kv *base, const grv_k
     }
     grv_stripes_unlock(&kv->stripes, &claim);
     rocksdb_writebatch_destroy(writes);
+    return status;
+}
+
+static grv_status rocks_kv_write(const grv_call *call, grv_kv *base, const grv_kv_batch *batch,
+                                 grv_error *error)
+{
+    rocks_kv *kv = (rocks_kv *)base;
+    grv_status status = grv_rocks_enter(call, kv->rocks, error);
+    if (status) {
+        return status;
+    }
+    status = write_inside(call, kv, batch, error);
+    if (status == GRV_OUT_OF_SPACE && batch->frees) {
+        /* The disk filled up between the look and the write: now the reserve gives way. */
+        status = write_inside(call, kv, batch, error);
+    }
+    grv_gate_leave(&kv->rocks->gate, 0);
     return status;
 }
 
@@ -324,15 +429,17 @@ static grv_status rocks_kv_open_scan(const grv_call *call, grv_kv *base, const g
                                      grv_kv_cursor **ret_cursor, grv_error *error)
 {
     grv_rocks *rocks = ((rocks_kv *)base)->rocks;
-    grv_status status = grv_call_check(call, "rocks", error);
+    grv_status status = grv_rocks_enter(call, rocks, error);
     if (status) {
         return status;
     }
     rocks_cursor *cursor = calloc(1, sizeof *cursor + 2 * scan->prefix.size + scan->start.size);
     if (!cursor) {
+        grv_gate_leave(&rocks->gate, 0);
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, "rocks", "no memory for a cursor");
     }
     cursor->base.ops = &rocks_cursor_ops;
+    cursor->gate = &rocks->gate;
     cursor->reverse = scan->reverse;
     cursor->keys_only = scan->keys_only;
     cursor_set_bounds(cursor, scan);
@@ -352,14 +459,21 @@ static grv_status rocks_kv_open_scan(const grv_call *call, grv_kv *base, const g
     }
     cursor->iterator =
         rocksdb_create_iterator_cf(rocks->db, cursor->read, rocks->families[scan->ns]);
+    grv_gate_leave(&rocks->gate, 1);
     *ret_cursor = &cursor->base;
     return GRV_OK;
 }
 
 static grv_status rocks_kv_flush(const grv_call *call, grv_kv *base, grv_error *error)
 {
-    grv_status status = grv_call_check(call, "rocks", error);
-    return status ? status : grv_rocks_sync(((rocks_kv *)base)->rocks, error);
+    grv_rocks *rocks = ((rocks_kv *)base)->rocks;
+    grv_status status = grv_rocks_enter(call, rocks, error);
+    if (status) {
+        return status;
+    }
+    status = grv_rocks_sync(rocks, error);
+    grv_gate_leave(&rocks->gate, 0);
+    return status;
 }
 
 static void rocks_kv_free(grv_kv *base)
@@ -434,6 +548,7 @@ static void rocks_cursor_free(grv_kv_cursor *base)
     rocks_cursor *cursor = (rocks_cursor *)base;
     rocksdb_iter_destroy(cursor->iterator);
     rocksdb_readoptions_destroy(cursor->read);
+    grv_gate_give_back(cursor->gate);
     free(cursor);
 }
 

@@ -55,6 +55,9 @@ static grv_status spy_write(const grv_call *call, grv_kv *kv, const grv_kv_batch
                             grv_error *error)
 {
     spy_kv *spy = (spy_kv *)kv;
+    if (batch->op_count == 0) {
+        return grv_kv_write(call, spy->inner, batch, error); /* a question, and no write */
+    }
     *(batch->durability == GRV_DURABLE ? &spy->durable_writes : &spy->ordered_writes) += 1;
     bool fails = spy->durable_writes + spy->ordered_writes == spy->fail_write;
     if (batch->guard_count > 0 && spy->conflict_for > 0) {
