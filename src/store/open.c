@@ -433,7 +433,6 @@ static grv_status explain_conflict(store_opening *opening, grv_error *error)
 
 static grv_status create_store(store_opening *opening, grv_error *error)
 {
-    grv_store *store = opening->store;
     grv_status status = reopen_to_write(opening, error);
     if (!status) {
         status = begin_blocks(opening, error);

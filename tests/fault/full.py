@@ -103,7 +103,7 @@ class Store:
             want(self.run("get", blob).wants(OK).out == data, f"{blob} has other bytes")
 
     def remove(self):
-        blob = sorted(self.blobs)[0]
+        blob = max(self.blobs, key=lambda name: len(self.blobs[name]))
         del self.blobs[blob]
         self.run("rm", blob).wants(OK)
 

@@ -133,7 +133,8 @@ static grv_status sweep_healed(const grv_call *call, grv_kv *kv, const sweep_rou
     if (status || dry_run || op_count == 0) {
         return status;
     }
-    const grv_kv_batch batch = {.ops = ops, .op_count = op_count, .durability = GRV_DURABLE};
+    const grv_kv_batch batch = {
+        .ops = ops, .op_count = op_count, .durability = GRV_DURABLE, .frees = true};
     return grv_kv_write(call, kv, &batch, error);
 }
 

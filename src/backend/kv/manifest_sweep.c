@@ -152,7 +152,8 @@ static grv_status window_drop(const grv_call *call, const page_window *window, g
             count++;
         }
         if (count == DROP_IDS || (count > 0 && i + 1 == window->count)) {
-            const grv_kv_batch batch = {.ops = ops, .op_count = count, .durability = GRV_DURABLE};
+            const grv_kv_batch batch = {
+                .ops = ops, .op_count = count, .durability = GRV_DURABLE, .frees = true};
             status = grv_kv_write(call, window->repo->kv, &batch, error);
             count = 0;
         }
@@ -289,6 +290,7 @@ static grv_status round_drop_once(const grv_call *call, grv_manifest_repo_kv *re
         batch.guards = &guard;
         batch.guard_count = 1;
     }
+    batch.frees = true;
     status = grv_kv_write(call, repo->kv, &batch, error);
     grv_value_done(&value);
     return status;
