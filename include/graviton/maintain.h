@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Jobs that look after a whole store: collection frees what no blob needs. One job at a time on a
- * store: another one is GRV_UNAVAILABLE meanwhile.
+ * Jobs that look after a whole store: collection frees what no blob needs, a backup copies it. One
+ * job at a time on a store: another one is GRV_UNAVAILABLE meanwhile.
  *
  * They know of the puts that go through the store's blob store. Whoever writes to its other ports
  * directly keeps away from a store while a job runs.
@@ -53,6 +53,41 @@ typedef struct grv_collect_config {
 grv_status grv_store_collect(const grv_call *call, grv_store *store,
                              const grv_collect_config *config, grv_collect_report *ret_report,
                              grv_error *error);
+
+/* What a backup wrote. */
+typedef struct grv_backup_report {
+    uint64_t linked_blocks; /* that the copy shares with the store */
+    uint64_t linked_bytes;  /* raw */
+    uint64_t copied_blocks;
+    uint64_t copied_bytes;   /* raw */
+    uint64_t corrupt_blocks; /* found wrong while copying, and left out */
+    uint64_t meta_files;     /* blocks in the metadata's RocksDB are among these */
+    uint64_t meta_bytes;     /* the disk space that they take */
+} grv_backup_report;
+
+/* How to back up. Zero-initialise, then set; strings are borrowed for the call. */
+typedef struct grv_backup_config {
+    const char *directory; /* made where it is missing; must be empty */
+    bool copy; /* copy block files also where links would do: a copy that shares no disk block */
+    /* Called now and then with what was done so far; NULL: not. */
+    void (*progress)(void *context, const grv_backup_report *so_far);
+    void *context;
+} grv_backup_config;
+
+/*
+ * Makes a copy of an embedded store in a directory: all that was committed before the call, and
+ * perhaps some of what comes meanwhile. Puts, reads and removals go on; blobs removed meanwhile are
+ * in the copy. It opens as a store: blocks in files with `directory`; blocks in RocksDB with
+ * "kv:" and "rocks:DIRECTORY/meta". It has the store's id.
+ *
+ * Durable on GRV_OK. Before, and after any failure or crash, the directory does not open as a
+ * store. GRV_ALREADY_EXISTS where it is not empty; GRV_UNSUPPORTED for a store in memory or open
+ * to read only; GRV_UNAVAILABLE while another job runs. Block files are linked where the file
+ * system allows it, and not read; those that must be copied are checked, and what is wrong is
+ * counted and left out.
+ */
+grv_status grv_store_backup(const grv_call *call, grv_store *store, const grv_backup_config *config,
+                            grv_backup_report *ret_report, grv_error *error);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

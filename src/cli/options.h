@@ -41,6 +41,8 @@ typedef struct cli_options {
     bool all;
     /* gc */
     bool dry_run;
+    /* backup */
+    bool copy;
     /* what is not an option */
     char **operands;
     size_t operand_count;

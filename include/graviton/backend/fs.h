@@ -30,6 +30,28 @@ typedef struct grv_fs_config {
 grv_status grv_block_store_fs_new(const grv_fs_config *config, grv_block_store **ret_store,
                                   grv_error *error);
 
+/* What was linked. */
+typedef struct grv_fs_linked {
+    uint64_t blocks;
+    uint64_t bytes; /* the sum of their sizes */
+} grv_fs_linked;
+
+/* From which store to which; borrowed for the call. */
+typedef struct grv_fs_link {
+    const grv_fs_config *source;
+    const grv_fs_config *target;
+    void (*progress)(void *context, const grv_fs_linked *so_far); /* now and then; NULL: not */
+    void *context;
+} grv_fs_link;
+
+/*
+ * Gives every block file of one store a second name in another, durably: a hard link. Blocks that
+ * come or go meanwhile may or may not be linked. GRV_UNSUPPORTED where the target cannot hold such
+ * links, as on another file system; *ret_linked tells what was linked also then.
+ */
+grv_status grv_block_store_fs_link(const grv_call *call, const grv_fs_link *link,
+                                   grv_fs_linked *ret_linked, grv_error *error);
+
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }

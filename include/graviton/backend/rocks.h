@@ -52,6 +52,24 @@ typedef struct grv_rocks_config {
  */
 grv_status grv_kv_rocks_new(const grv_rocks_config *config, grv_kv **ret_kv, grv_error *error);
 
+/* What a checkpoint wrote. */
+typedef struct grv_rocks_checkpoint {
+    uint64_t files;
+    uint64_t bytes;
+} grv_rocks_checkpoint;
+
+/*
+ * Makes `directory`, which must not exist while its parent must, a database of its own: a copy of
+ * this one at one moment, every write that had returned by the call in it. Files that never change
+ * are linked where the file system allows it, unless `copy` is set. Durable on GRV_OK, its own name
+ * apart. The copy gets a reserve of the same size, filled when it is opened for writing. On failure
+ * what is there is no database, or not a whole one. GRV_UNSUPPORTED for a store that is not of
+ * grv_kv_rocks_new, or was opened for reading only.
+ */
+grv_status grv_kv_rocks_checkpoint(const grv_call *call, grv_kv *kv, const char *directory,
+                                   bool copy, grv_rocks_checkpoint *ret_checkpoint,
+                                   grv_error *error);
+
 /* Whether `directory` holds a RocksDB database; opens and creates nothing. */
 grv_status grv_rocks_exists(const char *directory, bool *ret_exists, grv_error *error);
 

@@ -6,6 +6,7 @@
  *   directory.c    one algorithm's directory: presence, and making its entries durable
  *   sync.c         the thread that makes groups of new files durable
  *   batch.c        puts and commits; group.c its groups of temporary files
+ *   link.c         second names of all block files, for a copy of the store
  *   list.c         scans, lists, statistics
  *   sweep.c        blocks set aside, and what nobody needs any more
  *   block_store.c  the port's table, superblock, opening and closing

@@ -82,6 +82,11 @@ grv_status grv_rocks_admit(grv_rocks *rocks, uint64_t size, bool frees, grv_erro
 /* Makes all writes so far durable. */
 grv_status grv_rocks_sync(grv_rocks *rocks, grv_error *error);
 
+/* ---- kv.c ---- */
+
+/* The database of a key-value store of this backend; NULL for another's. */
+grv_rocks *grv_rocks_of_kv(grv_kv *kv);
+
 /* ---- open.c ---- */
 
 /* Whether file names in `dir` say that a database is there. GRV_CORRUPT where it has lost its root

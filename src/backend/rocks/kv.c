@@ -569,6 +569,11 @@ static const grv_kv_cursor_ops rocks_cursor_ops = {
     .free = rocks_cursor_free,
 };
 
+grv_rocks *grv_rocks_of_kv(grv_kv *kv)
+{
+    return kv->ops == &rocks_kv_ops ? ((rocks_kv *)kv)->rocks : NULL;
+}
+
 grv_status grv_kv_rocks_new(const grv_rocks_config *config, grv_kv **ret_kv, grv_error *error)
 {
     rocks_kv *kv = calloc(1, sizeof *kv);
