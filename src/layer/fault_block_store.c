@@ -266,6 +266,41 @@ static grv_status fault_open_list(const grv_call *call, grv_block_store *store,
     return GRV_OK;
 }
 
+static grv_status fault_quarantine(const grv_call *call, grv_block_store *store,
+                                   const grv_block_key keys[], size_t count, bool ret_moved[],
+                                   grv_error *error)
+{
+    fault_store *faulty = fault_of(store);
+    grv_status status = GRV_OK;
+    grv_fault_action action =
+        grv_fault_begin(call, faulty->plan, "setting blocks aside", &status, error);
+    if (action == GRV_FAULT_STOP) {
+        return status;
+    }
+    status = grv_block_store_quarantine(call, faulty->inner, keys, count, ret_moved, error);
+    if (!status && action == GRV_FAULT_FORGET) {
+        return grv_fault_fail(faulty->plan, "setting blocks aside", error);
+    }
+    return status;
+}
+
+static grv_status fault_sweep(const grv_call *call, grv_block_store *store, bool dry_run,
+                              grv_block_sweep *ret_sweep, grv_error *error)
+{
+    fault_store *faulty = fault_of(store);
+    grv_status status = GRV_OK;
+    grv_fault_action action =
+        grv_fault_begin(call, faulty->plan, "a sweep of blocks", &status, error);
+    if (action == GRV_FAULT_STOP) {
+        return status;
+    }
+    status = grv_block_store_sweep(call, faulty->inner, dry_run, ret_sweep, error);
+    if (!status && action == GRV_FAULT_FORGET) {
+        return grv_fault_fail(faulty->plan, "a sweep of blocks", error);
+    }
+    return status;
+}
+
 static grv_status fault_flush(const grv_call *call, grv_block_store *store, grv_error *error)
 {
     fault_store *faulty = fault_of(store);
@@ -355,6 +390,8 @@ static const grv_block_store_ops fault_ops = {
     .open_batch = fault_open_batch,
     .get = fault_get,
     .remove = fault_remove,
+    .quarantine = fault_quarantine,
+    .sweep = fault_sweep,
     .open_list = fault_open_list,
     .flush = fault_flush,
     .stats = fault_stats,

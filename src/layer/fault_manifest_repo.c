@@ -390,6 +390,62 @@ static grv_status fault_descriptor_set(const grv_call *call, grv_manifest_repo *
     return status;
 }
 
+static grv_status fault_state_get(const grv_call *call, grv_manifest_repo *repo, const char *name,
+                                  grv_buffer *out, grv_error *error)
+{
+    fault_repo *faulty = fault_of(repo);
+    grv_status status = GRV_OK;
+    grv_fault_action action =
+        grv_fault_begin(call, faulty->plan, "reading a named record", &status, error);
+    if (action == GRV_FAULT_STOP) {
+        return status;
+    }
+    size_t before = out->size;
+    status = grv_manifest_repo_state_get(call, faulty->inner, name, out, error);
+    if (!status && action == GRV_FAULT_FORGET) {
+        out->size = before;
+        return grv_fault_fail(faulty->plan, "reading a named record", error);
+    }
+    if (!status && action == GRV_FAULT_SPOIL) {
+        out->size = before + (out->size - before) / 2;
+    }
+    return status;
+}
+
+static grv_status fault_state_set(const grv_call *call, grv_manifest_repo *repo, const char *name,
+                                  const grv_bytes *expected, grv_bytes state, grv_error *error)
+{
+    fault_repo *faulty = fault_of(repo);
+    grv_status status = GRV_OK;
+    grv_fault_action action =
+        grv_fault_begin(call, faulty->plan, "writing a named record", &status, error);
+    if (action == GRV_FAULT_STOP) {
+        return status;
+    }
+    status = grv_manifest_repo_state_set(call, faulty->inner, name, expected, state, error);
+    if (!status && action == GRV_FAULT_FORGET) {
+        return grv_fault_fail(faulty->plan, "writing a named record", error);
+    }
+    return status;
+}
+
+static grv_status fault_sweep(const grv_call *call, grv_manifest_repo *repo, bool dry_run,
+                              grv_manifest_sweep *ret_sweep, grv_error *error)
+{
+    fault_repo *faulty = fault_of(repo);
+    grv_status status = GRV_OK;
+    grv_fault_action action =
+        grv_fault_begin(call, faulty->plan, "a sweep of manifests", &status, error);
+    if (action == GRV_FAULT_STOP) {
+        return status;
+    }
+    status = grv_manifest_repo_sweep(call, faulty->inner, dry_run, ret_sweep, error);
+    if (!status && action == GRV_FAULT_FORGET) {
+        return grv_fault_fail(faulty->plan, "a sweep of manifests", error);
+    }
+    return status;
+}
+
 static void fault_free(grv_manifest_repo *repo)
 {
     grv_manifest_repo_free(fault_of(repo)->inner);
@@ -407,6 +463,9 @@ static const grv_manifest_repo_ops fault_ops = {
     .attributes_set = fault_attributes_set,
     .descriptor_get = fault_descriptor_get,
     .descriptor_set = fault_descriptor_set,
+    .state_get = fault_state_get,
+    .state_set = fault_state_set,
+    .sweep = fault_sweep,
     .free = fault_free,
 };
 

@@ -175,11 +175,17 @@ bool grv_reserve_fill(grv_reserve *reserve)
     pthread_mutex_lock(&reserve->lock);
     uint64_t held = 0;
     bool whole = grv_reserve_is_whole(reserve);
-    if (!whole && held_ask(reserve, &held, NULL) == GRV_OK &&
-        grv_reserve_room(reserve, held < reserve->size ? reserve->size - held : 0)) {
-        reserve->failed = reserve_take(reserve, reserve->size);
-        whole = reserve->failed == 0;
-        whole_set(reserve, whole);
+    if (!whole) {
+        grv_error error = GRV_ERROR_INIT;
+        if (held_ask(reserve, &held, &error)) {
+            reserve->failed = error.native_code;
+        } else if (grv_reserve_room(reserve, held < reserve->size ? reserve->size - held : 0)) {
+            reserve->failed = reserve_take(reserve, reserve->size);
+            whole = reserve->failed == 0;
+            whole_set(reserve, whole);
+        } else {
+            reserve->failed = ENOSPC;
+        }
     }
     pthread_mutex_unlock(&reserve->lock);
     return whole;
@@ -248,13 +254,16 @@ grv_status grv_reserve_refuse(grv_reserve *reserve, grv_error *error)
                              "; remove blobs and collect, or make room",
                              available, size);
     }
-    char text[64];
+    if (failed && grv_status_of_errno(failed) != GRV_OUT_OF_SPACE) {
+        return grv_error_set_errno(
+            error, failed, "rocks",
+            "cannot fill the reserve, which holds %" PRIu64 " of %" PRIu64 " bytes", held, size);
+    }
     return grv_error_set(error, GRV_OUT_OF_SPACE, "rocks",
                          "the disk of the metadata is full: its reserve holds %" PRIu64
                          " of %" PRIu64 " bytes and %" PRIu64
-                         " are free%s%s; remove blobs and collect, or make room",
-                         held, size, available, failed ? ": " : "",
-                         failed ? strerror_r(failed, text, sizeof text) : "");
+                         " are free; remove blobs and collect, or make room",
+                         held, size, available);
 }
 
 void grv_reserve_close(grv_reserve *reserve)
