@@ -23,8 +23,10 @@
 #include <graviton/maintain.h>
 #include <graviton/port/blob_store.h>
 #include <graviton/port/block_store.h>
+#include <graviton/port/immutable_object_store.h>
 #include <graviton/port/key_value_store.h>
 #include <graviton/port/manifest_repo.h>
+#include <graviton/port/mutable_object_store.h>
 #include <graviton/port/range_tracker.h>
 #include <graviton/port/replica_index.h>
 #include <graviton/range.h>

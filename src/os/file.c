@@ -31,6 +31,7 @@ const grv_file_ops grv_file_ops_system = {
     .pread = pread,
     .write = write,
     .start_writeback = system_start_writeback,
+    .futimens = futimens,
     .fdatasync = fdatasync,
     .fsync = fsync,
     .syncfs = syncfs,

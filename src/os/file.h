@@ -26,6 +26,7 @@ typedef struct grv_file_ops {
     ssize_t (*pread)(int fd, void *data, size_t size, off_t offset);
     ssize_t (*write)(int fd, const void *data, size_t size);
     int (*start_writeback)(int fd);
+    int (*futimens)(int fd, const struct timespec times[2]);
     int (*fdatasync)(int fd);
     int (*fsync)(int fd);
     int (*syncfs)(int fd);

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Block store on files: one file a block, `<root>/<prefix>/<algo>/<hex>-<size>`, raw bytes: the
- * layout of the Scala system, so that its stores can be read. Several processes may use one.
+ * Backends on files; several processes may use one directory. The block store has one file a block,
+ * `<root>/<prefix>/<algo>/<hex>-<size>`, raw bytes: the layout of the Scala system, so that its
+ * stores can be read. The object store has one file an object, raw bytes, below a directory a
+ * bucket; docs/format.md says how it is named.
  */
 #ifndef GRAVITON_BACKEND_FS_H
 #define GRAVITON_BACKEND_FS_H
 
 #include <graviton/port/block_store.h>
+#include <graviton/port/mutable_object_store.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -51,6 +54,28 @@ typedef struct grv_fs_link {
  */
 grv_status grv_block_store_fs_link(const grv_call *call, const grv_fs_link *link,
                                    grv_fs_linked *ret_linked, grv_error *error);
+
+/* A bucket and the directory that has its objects; strings are borrowed for the call. */
+typedef struct grv_fs_bucket {
+    const char *name;
+    const char *directory;
+} grv_fs_bucket;
+
+/* Configuration of an object store. */
+typedef struct grv_fs_objects_config {
+    const grv_fs_bucket *buckets;
+    size_t bucket_count;
+    bool create; /* make the directories where they are missing; else GRV_NOT_FOUND */
+} grv_fs_objects_config;
+
+/*
+ * Opens an object store `fs://NAME/` for each bucket. A link in a bucket's own path is followed;
+ * below it none is, and what is no object's file is as if it were not there. Free with
+ * grv_mutable_object_store_free. GRV_NOT_FOUND where a directory is missing and `create` is false;
+ * errno's statuses otherwise.
+ */
+grv_status grv_object_store_fs_new(const grv_fs_objects_config *config,
+                                   grv_mutable_object_store **ret_store, grv_error *error);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -10,6 +10,7 @@
 #include <graviton/port/blob_store.h>
 #include <graviton/port/block_store.h>
 #include <graviton/port/key_value_store.h>
+#include <graviton/port/mutable_object_store.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -27,6 +28,15 @@ grv_status grv_block_store_memory_new(grv_block_store **ret_store, grv_error *er
  * alone: past it a put is GRV_OUT_OF_SPACE. Free with grv_blob_store_free. */
 grv_status grv_blob_store_memory_new(grv_hash hash, uint64_t size_max, grv_blob_store **ret_store,
                                      grv_error *error);
+
+/*
+ * An object store `memory://BUCKET/` for each of the names. `size_max` bounds the bytes of its
+ * objects, of puts under way, and of what is still being read: past it a put is GRV_OUT_OF_SPACE.
+ * Free with grv_mutable_object_store_free.
+ */
+grv_status grv_object_store_memory_new(const char *const buckets[], size_t bucket_count,
+                                       uint64_t size_max, grv_mutable_object_store **ret_store,
+                                       grv_error *error);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus
