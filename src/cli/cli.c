@@ -41,6 +41,26 @@ int cli_fail(cli_run *cli, const grv_error *error)
     return cli_exit_of_status(error->status);
 }
 
+/* Most bytes of one view: a block is at most that. */
+#define VIEW_MAX ((size_t)GRV_BLOCK_SIZE_MAX)
+
+grv_status cli_source_copy(cli_run *cli, grv_source *source, cli_target *target, grv_error *error)
+{
+    for (;;) {
+        grv_bytes view;
+        grv_status status = grv_source_next(&cli->call, source, VIEW_MAX, &view, error);
+        if (status || view.size == 0) {
+            return status;
+        }
+        status = cli_target_write(&cli->call, target, view, error);
+        if (status) {
+            return status;
+        }
+        cli_progress_add(&cli->progress, view.size);
+        cli_progress_tick(&cli->progress);
+    }
+}
+
 grv_status cli_ids_parse(const cli_run *cli, cli_id **ret_ids, grv_error *error)
 {
     size_t count = cli->options.operand_count;

@@ -12,6 +12,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/target.h"
 
 #include <graviton/graviton.h>
 
@@ -48,6 +49,7 @@ extern const cli_command cli_command_verify;
 extern const cli_command cli_command_stats;
 extern const cli_command cli_command_gc;
 extern const cli_command cli_command_backup;
+extern const cli_command cli_command_object;
 extern const cli_command cli_command_help;
 extern const cli_command cli_command_version;
 extern const cli_command cli_command_completion;
@@ -73,6 +75,9 @@ grv_status cli_store_open(cli_run *cli, cli_access access, grv_error *error);
 
 /* Shows an error and returns its exit code. A reader of stdout that went away is not reported. */
 int cli_fail(cli_run *cli, const grv_error *error);
+
+/* Writes a source to its end into a target, and shows the progress. */
+grv_status cli_source_copy(cli_run *cli, grv_source *source, cli_target *target, grv_error *error);
 
 /*
  * Parses the operands as ids before the store is opened, so that a malformed one costs nothing.

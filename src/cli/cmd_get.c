@@ -5,29 +5,6 @@
 
 #include <string.h>
 
-/* Most bytes of one view: a block is at most that. */
-#define GET_VIEW_MAX ((size_t)GRV_BLOCK_SIZE_MAX)
-
-static grv_status get_copy(cli_run *cli, grv_source *source, cli_target *target, grv_error *error)
-{
-    for (;;) {
-        grv_bytes view;
-        grv_status status = grv_source_next(&cli->call, source, GET_VIEW_MAX, &view, error);
-        if (status) {
-            return status;
-        }
-        if (view.size == 0) {
-            return GRV_OK;
-        }
-        status = cli_target_write(&cli->call, target, view, error);
-        if (status) {
-            return status;
-        }
-        cli_progress_add(&cli->progress, view.size);
-        cli_progress_tick(&cli->progress);
-    }
-}
-
 /* The range asked for; one that does not fit is told apart from a blob that is not there. */
 static grv_status get_range(cli_run *cli, const grv_blob_key *key, grv_range *ret_range,
                             grv_error *error)
@@ -67,7 +44,7 @@ static grv_status get_blob(cli_run *cli, const grv_blob_key *key, grv_error *err
         uint64_t end = range.end < key->size ? range.end : key->size;
         cli_progress_start(&cli->progress, "blob", cli->options.quiet);
         cli->progress.total_bytes = end - range.first;
-        status = get_copy(cli, source, &target, error);
+        status = cli_source_copy(cli, source, &target, error);
         if (!status) {
             status = cli_target_commit(&target, error);
         }

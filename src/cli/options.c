@@ -61,6 +61,17 @@ static grv_status option_unknown(const options_parser *parser, const char *word,
                          "unknown option %s before the command; see graviton --help", word);
 }
 
+static grv_status texts_add(cli_texts *texts, const char *value, grv_error *error)
+{
+    const char **items = reallocarray(texts->items, texts->count + 1, sizeof *items);
+    if (!items) {
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "options", "no memory for the options");
+    }
+    texts->items = items;
+    texts->items[texts->count++] = value;
+    return GRV_OK;
+}
+
 /* Stores an option; `value` is what stood in the same word, or NULL: then the next word is it. */
 static grv_status option_apply(options_parser *parser, const cli_option *option, const char *value,
                                grv_error *error)
@@ -84,6 +95,9 @@ static grv_status option_apply(options_parser *parser, const cli_option *option,
     if (!*value) {
         return grv_error_set(error, GRV_INVALID_ARGUMENT, "options", "option --%s is empty",
                              option->name);
+    }
+    if (option->kind == CLI_OPTION_TEXTS) {
+        return texts_add((cli_texts *)(void *)field, value, error);
     }
     *(const char **)(void *)field = value;
     return GRV_OK;
@@ -114,7 +128,7 @@ static grv_status short_parse(options_parser *parser, const char *word, grv_erro
         if (!option) {
             return option_unknown(parser, word, error);
         }
-        bool takes_rest = option->kind == CLI_OPTION_TEXT;
+        bool takes_rest = option->kind != CLI_OPTION_FLAG;
         const char *rest = takes_rest && at[1] ? at + 1 : NULL;
         grv_status status = option_apply(parser, option, rest, error);
         if (status || takes_rest) {
@@ -165,6 +179,8 @@ void cli_options_done(cli_options *options)
     free(options->operands);
     options->operands = NULL;
     options->operand_count = 0;
+    free(options->roots.items);
+    options->roots = (cli_texts){0};
 }
 
 bool cli_options_ask_json(int argc, char **argv)

@@ -12,6 +12,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The texts of an option that may be given several times, in order. */
+typedef struct cli_texts {
+    const char **items; /* malloc'ed by parse; NULL where there are none */
+    size_t count;
+} cli_texts;
+
 /* What was given. Texts are borrowed from argv; NULL where the option is absent. */
 typedef struct cli_options {
     /* for every command */
@@ -43,19 +49,27 @@ typedef struct cli_options {
     bool dry_run;
     /* backup */
     bool copy;
+    /* object */
+    cli_texts roots;
+    const char *after;
+    bool if_absent;
     /* what is not an option */
     char **operands;
     size_t operand_count;
 } cli_options;
 
-typedef enum cli_option_kind { CLI_OPTION_FLAG = 0, CLI_OPTION_TEXT = 1 } cli_option_kind;
+typedef enum cli_option_kind {
+    CLI_OPTION_FLAG = 0,
+    CLI_OPTION_TEXT = 1,
+    CLI_OPTION_TEXTS = 2 /* may be given several times */
+} cli_option_kind;
 
 /* One option. A table ends with one whose name is NULL. */
 typedef struct cli_option {
     const char *name;     /* long name without the dashes */
     char letter;          /* short name, or 0 */
     cli_option_kind kind; /* a flag, or one that takes a text */
-    size_t field;         /* offset in cli_options of a bool or a const char * */
+    size_t field;         /* offset in cli_options of a bool, const char * or cli_texts */
 } cli_option;
 
 /* The options of every command. */

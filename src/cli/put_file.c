@@ -69,8 +69,7 @@ static grv_status file_open(const cli_put_job *job, int *ret_fd, struct stat *re
 }
 
 /* Waits for a pipe or terminal to have something, or for a signal. */
-static grv_status input_wait(const cli_put_context *context, int fd, const char *name,
-                             grv_error *error)
+static grv_status input_wait(const grv_call *call, int fd, const char *name, grv_error *error)
 {
     struct pollfd waits[] = {{.fd = fd, .events = POLLIN},
                              {.fd = cli_signals_fd(), .events = POLLIN}};
@@ -79,46 +78,47 @@ static grv_status input_wait(const cli_put_context *context, int fd, const char 
             return grv_error_set_errno(error, errno, PUT_ORIGIN, "cannot wait for %s", name);
         }
     }
-    return grv_call_check(context->call, PUT_ORIGIN, error);
+    return grv_call_check(call, PUT_ORIGIN, error);
 }
 
-/* Fills the sink up to the file's end. */
-static grv_status file_read(const cli_put_context *context, cli_put_job *job, int fd, bool regular,
-                            grv_sink *sink, grv_error *error)
+grv_status cli_file_read(const grv_call *call, int fd, const char *name, bool regular,
+                         cli_progress *progress, grv_sink *sink, bool *ret_sink_failed,
+                         grv_error *error)
 {
+    *ret_sink_failed = false;
     for (;;) {
         grv_span window;
-        grv_status status = grv_sink_reserve(context->call, sink, &window, error);
+        grv_status status = grv_sink_reserve(call, sink, &window, error);
         if (status) {
-            job->store_failed = true;
+            *ret_sink_failed = true;
             return status;
         }
         if (!regular) {
-            status = input_wait(context, fd, job_name(job), error);
+            status = input_wait(call, fd, name, error);
             if (status) {
                 return status;
             }
         }
         ssize_t got = read(fd, window.data, window.size);
         if (got < 0 && (errno == EINTR || errno == EAGAIN)) {
-            status = grv_call_check(context->call, PUT_ORIGIN, error);
+            status = grv_call_check(call, PUT_ORIGIN, error);
             if (status) {
                 return status;
             }
             continue;
         }
         if (got < 0) {
-            return grv_error_set_errno(error, errno, PUT_ORIGIN, "cannot read %s", job_name(job));
+            return grv_error_set_errno(error, errno, PUT_ORIGIN, "cannot read %s", name);
         }
         if (got == 0) {
             return GRV_OK;
         }
-        status = grv_sink_advance(context->call, sink, (size_t)got, error);
+        status = grv_sink_advance(call, sink, (size_t)got, error);
         if (status) {
-            job->store_failed = true;
+            *ret_sink_failed = true;
             return status;
         }
-        cli_progress_add(context->progress, (uint64_t)got);
+        cli_progress_add(progress, (uint64_t)got);
     }
 }
 
@@ -145,7 +145,8 @@ static grv_status file_put(const cli_put_context *context, cli_put_job *job, int
         job->store_failed = true;
         return status;
     }
-    status = file_read(context, job, fd, regular, &sink->base, error);
+    status = cli_file_read(context->call, fd, job_name(job), regular, context->progress,
+                           &sink->base, &job->store_failed, error);
     if (!status && regular) {
         struct stat after;
         if (fstat(fd, &after) < 0) {

@@ -38,6 +38,15 @@ typedef struct cli_put_job {
  */
 grv_status cli_put_check(const char *path, grv_error *error);
 
+/*
+ * Fills a sink up to the end of an open file; what is no regular file is waited for, so that a
+ * signal ends the wait. *ret_sink_failed tells a failure of the sink from one of the file, which
+ * `name` names. Any thread.
+ */
+grv_status cli_file_read(const grv_call *call, int fd, const char *name, bool regular,
+                         cli_progress *progress, grv_sink *sink, bool *ret_sink_failed,
+                         grv_error *error);
+
 /* Runs one put and fills in what came of it. Any thread. */
 void cli_put_file(const cli_put_context *context, cli_put_job *job);
 

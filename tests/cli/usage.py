@@ -10,8 +10,8 @@ import harness
 from harness import has, same
 
 COMMANDS = [
-    "put", "get", "stat", "ls", "manifest", "rm", "verify", "stats", "gc", "help", "version",
-    "completion",
+    "put", "get", "stat", "ls", "manifest", "rm", "verify", "stats", "gc", "backup",
+    "object", "help", "version", "completion",
 ]  # fmt: skip
 MANUAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/graviton.1")
 
@@ -98,7 +98,8 @@ def test_manual(case):
         has(manual, f".SS {command}")
         for option in options_of(case, command):
             has(manual, option)
-    for variable in ("GRAVITON_STORE", "GRAVITON_BLOCKS", "GRAVITON_META", "GRAVITON_FS_ROOT"):
+    for variable in ("GRAVITON_STORE", "GRAVITON_BLOCKS", "GRAVITON_META", "GRAVITON_FS_ROOT",
+                     "GRAVITON_ROOTS"):
         has(manual, variable)
 
 
@@ -126,6 +127,8 @@ def test_completion(case):
     same(complete(case, "put", "a"), ["a", "file"])
     os.mkdir(case.path("dir"))
     same(complete(case, "ls", "--store", "d"), ["dir"])
+    same(complete(case, "object", "--root", "a=b", ""), ["ls", "head", "get", "put", "rm", "cp"])
+    same(complete(case, "object", "put", "fs://m/x", "a"), ["a", "file"])
 
 
 harness.main()
