@@ -16,6 +16,9 @@
 #define MARK_BLOBS 64u
 #define MARK_REFS  1024u
 
+/* A stretch that is too full is cut between two of its keys, so it must hold two. */
+#define MARK_KEYS_MIN 2u
+
 /* A position in the key space: algorithm, then digest prefix. Ends: one past the last algorithm. */
 typedef struct mark_place {
     uint32_t hash;
@@ -210,6 +213,9 @@ grv_status grv_mark_new(grv_manifest_repo *repo, size_t keys_max, grv_mark **ret
     }
     mark->repo = repo;
     mark->keys_max = keys_max ? keys_max : GRV_MARK_KEYS_MAX;
+    if (mark->keys_max < MARK_KEYS_MIN) {
+        mark->keys_max = MARK_KEYS_MIN;
+    }
     *ret_mark = mark;
     return GRV_OK;
 }

@@ -22,7 +22,8 @@ typedef struct grv_mark_totals {
     uint64_t references;
 } grv_mark_totals;
 
-/* A mark over `repo` (borrowed), before its first pass. `keys_max` 0: GRV_MARK_KEYS_MAX. */
+/* A mark over `repo` (borrowed), before its first pass. `keys_max` 0: GRV_MARK_KEYS_MAX;
+ * less than 2: that. */
 grv_status grv_mark_new(grv_manifest_repo *repo, size_t keys_max, grv_mark **ret_mark,
                         grv_error *error);
 

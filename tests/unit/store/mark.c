@@ -101,6 +101,7 @@ static void memory_changes_the_passes_and_not_the_answer(void **state)
     assert_int_equal(check_mark(repo, 0), 1);
     assert_true(check_mark(repo, 200) > 4);
     assert_true(check_mark(repo, 8) > 100);
+    assert_true(check_mark(repo, 1) > 400);
     grv_manifest_repo_free(repo);
     grv_kv_free(kv);
 }
