@@ -63,6 +63,7 @@ typedef enum model_op_kind {
     MODEL_ATTRIBUTES_SET,
     MODEL_REMOVE,
     MODEL_COUNT,
+    MODEL_COLLECT,
     MODEL_REOPEN,
     MODEL_REOPEN_READ_ONLY,
     MODEL_REOPEN_OTHER,
@@ -136,6 +137,7 @@ typedef struct model_shared {
     uint64_t kill_at_open; /* the next process is killed at this call from its opening on; 0: not */
     bool kill_planned;
     unsigned crashes;
+    bool collecting; /* a collection is under way */
     uint64_t last_sequence;
     model_blob blobs[MODEL_SLOTS];
     model_blob maybe[MODEL_SLOTS]; /* what a blob is if what is under way has happened */
@@ -177,6 +179,8 @@ void model_happened(model_run *run, unsigned slot, const model_blob *after);
 void model_given_up(model_run *run, unsigned slot);
 /* The blob's blocks are in the store from now on. */
 void model_blocks_stored(model_run *run, unsigned slot);
+/* Those that were not may be there from now on. */
+void model_blocks_perhaps(model_run *run, unsigned slot);
 /* After a crash: finds out what became of that which was under way. */
 void model_settle(model_run *run);
 /* Forgets every blob: another store begins. */
@@ -214,6 +218,12 @@ void model_check_all(model_run *run, uint64_t *state);
 void model_put_one(model_run *run, unsigned slot, uint64_t *state);
 void model_put_two(model_run *run, unsigned slot, uint64_t *state);
 void model_put_parallel(model_run *run, unsigned slot, uint64_t *state);
+/* Collects, and compares what is told of it. */
+void model_collect(model_run *run, uint64_t *state);
+/* Collects if nothing is in its way, while threads read and put. */
+void model_collect_beside(model_run *run);
+/* The blocks that no blob names are gone; or, not `surely`, some of them. */
+void model_collected(model_run *run, bool surely);
 /* Does one operation, with its checks. */
 void model_step(model_run *run, const model_op *op);
 /* Opens the run's store; `create` where there may be none. Fails the process where it cannot. */

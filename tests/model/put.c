@@ -3,6 +3,8 @@
 #include "model.h"
 
 #define JOBS 4u
+/* From so many blocks on, a key-value store gets some of them before the commit. */
+#define KV_STAGE_BLOCKS 1000u
 
 typedef enum put_ending {
     PUT_COMMIT,
@@ -20,6 +22,7 @@ typedef struct put {
     uint64_t *state;
     put_ending ending;
     bool has_attributes;
+    const struct put *beside; /* another that is open too */
     grv_cancel cancel;
     grv_call call;
     model_blob after;
@@ -115,15 +118,21 @@ static bool put_write(put *it)
 
 /* ---- Endings ---- */
 
-/* Distinct blocks of the blob, and those surely or perhaps not in the store yet. */
+/* Number and bytes of the blob's distinct blocks that it surely or perhaps is the one to store.
+ * Those that a put beside it has too either may store, or both. */
 static void put_expect_fresh(const put *it, uint64_t ret_least[2], uint64_t ret_most[2])
 {
     const model_world *world = it->run->world;
     const model_content *content = &world->contents[it->slot];
+    const model_content *beside = it->beside ? &world->contents[it->beside->slot] : NULL;
     bool *seen = calloc(world->block_count + 1, sizeof *seen);
+    bool *shared = calloc(world->block_count + 1, sizeof *shared);
+    for (size_t i = 0; beside && i < beside->block_count; i++) {
+        shared[beside->blocks[i]] = true;
+    }
     for (size_t i = 0; i < content->block_count; i++) {
         uint32_t block = content->blocks[i];
-        uint8_t state = it->run->shared->block_states[block];
+        uint8_t state = shared[block] ? MODEL_MAYBE : it->run->shared->block_states[block];
         if (!seen[block] && state != MODEL_PRESENT) {
             ret_least[0] += state == MODEL_ABSENT;
             ret_least[1] += state == MODEL_ABSENT ? world->blocks[block].size : 0;
@@ -133,6 +142,7 @@ static void put_expect_fresh(const put *it, uint64_t ret_least[2], uint64_t ret_
         seen[block] = true;
     }
     free(seen);
+    free(shared);
 }
 
 static void put_check_result(const put *it, const uint64_t least[2], const uint64_t most[2])
@@ -250,6 +260,10 @@ static void put_end(put *it)
         put_commit(it);
     }
     grv_sink_free(&it->sink->base);
+    if (it->run->world->pair->framed &&
+        it->run->world->contents[it->slot].block_count >= KV_STAGE_BLOCKS) {
+        model_blocks_perhaps(it->run, it->slot); /* what is not committed is garbage at most */
+    }
 }
 
 /* ---- Public ---- */
@@ -268,6 +282,8 @@ void model_put_two(model_run *run, unsigned slot, uint64_t *state)
     put puts[2];
     put_open(&puts[0], run, slot, state);
     put_open(&puts[1], run, (unsigned)model_pick(state, MODEL_SLOTS), state);
+    puts[0].beside = &puts[1];
+    puts[1].beside = &puts[0];
     bool more[2] = {true, true};
     while (more[0] || more[1]) {
         size_t which = model_pick(state, 2);
@@ -280,12 +296,13 @@ void model_put_two(model_run *run, unsigned slot, uint64_t *state)
 
 /* ---- At once ---- */
 
-/* One thread's blob, to put or to read. */
+/* One thread's blob, to put or to read; or it collects. */
 typedef struct job {
     model_run *run;
     pthread_t thread;
     unsigned slot;
-    bool reads;
+    bool puts;
+    bool collects;
     uint64_t seed;
     bool already_stored;
 } job;
@@ -295,7 +312,11 @@ static void *job_run(void *argument)
     job *it = argument;
     model_run *run = it->run;
     const model_content *content = &run->world->contents[it->slot];
-    if (it->reads) {
+    if (it->collects) {
+        model_collect_beside(run);
+        return NULL;
+    }
+    if (!it->puts) {
         model_check_read(run, it->slot, GRV_RANGE_ALL, &it->seed);
         return NULL;
     }
@@ -329,13 +350,13 @@ static void jobs_account(model_run *run, const job jobs[], size_t count)
     for (size_t i = 0; i < count; i++) {
         unsigned slot = jobs[i].slot;
         model_blob after = run->shared->blobs[slot];
-        if (jobs[i].reads) {
+        if (!jobs[i].puts) {
             continue;
         }
         if (!after.stored) {
             size_t firsts = 0;
             for (size_t k = 0; k < count; k++) {
-                firsts += jobs[k].slot == slot && !jobs[k].reads && !jobs[k].already_stored;
+                firsts += jobs[k].slot == slot && jobs[k].puts && !jobs[k].already_stored;
             }
             if (firsts != 1) {
                 model_fail(run, "blob %u put at once: %zu say that it was new", slot, firsts);
@@ -356,17 +377,25 @@ void model_put_parallel(model_run *run, unsigned slot, uint64_t *state)
 {
     job jobs[JOBS];
     size_t count = 2 + model_pick(state, JOBS - 1);
+    size_t collector = model_pick(state, 2 * JOBS);
     for (size_t i = 0; i < count; i++) {
         unsigned other = (unsigned)model_pick(state, MODEL_SLOTS);
         jobs[i] = (job){.run = run, .slot = i == 0 ? slot : other, .seed = test_random(state)};
-        jobs[i].reads = run->shared->blobs[jobs[i].slot].stored && model_pick(state, 2);
-        model_note(run, " %s %u", jobs[i].reads ? "get" : "put", jobs[i].slot);
-        if (!jobs[i].reads) {
+        jobs[i].collects = i > 0 && i == collector;
+        jobs[i].puts =
+            !jobs[i].collects && !(run->shared->blobs[jobs[i].slot].stored && model_pick(state, 2));
+        model_note(run,
+                   jobs[i].collects ? " collect"
+                   : jobs[i].puts   ? " put %u"
+                                    : " get %u",
+                   jobs[i].slot);
+        if (jobs[i].puts) {
             model_blob after = run->shared->blobs[jobs[i].slot];
             after.stored = true;
             model_begin(run, jobs[i].slot, &after);
         }
     }
+    run->shared->collecting = collector > 0 && collector < count;
     for (size_t i = 0; i < count; i++) {
         if (pthread_create(&jobs[i].thread, NULL, job_run, &jobs[i])) {
             model_fail(run, "no thread");
@@ -376,4 +405,8 @@ void model_put_parallel(model_run *run, unsigned slot, uint64_t *state)
         pthread_join(jobs[i].thread, NULL);
     }
     jobs_account(run, jobs, count);
+    if (run->shared->collecting) {
+        model_collected(run, false);
+        run->shared->collecting = false;
+    }
 }

@@ -94,6 +94,17 @@ void model_blocks_stored(model_run *run, unsigned slot)
     model_unlock();
 }
 
+void model_blocks_perhaps(model_run *run, unsigned slot)
+{
+    const model_content *content = &run->world->contents[slot];
+    model_lock();
+    for (size_t i = 0; i < content->block_count; i++) {
+        uint8_t *state = &run->shared->block_states[content->blocks[i]];
+        *state = *state == MODEL_ABSENT ? MODEL_MAYBE : *state;
+    }
+    model_unlock();
+}
+
 void model_forget(model_run *run)
 {
     model_shared *shared = run->shared;
@@ -101,6 +112,7 @@ void model_forget(model_run *run)
     shared->last_sequence = 0;
     memset(shared->blobs, 0, sizeof shared->blobs);
     memset(shared->pending, 0, sizeof shared->pending);
+    shared->collecting = false;
     memset(shared->block_states, 0, run->world->block_count);
 }
 
@@ -154,12 +166,7 @@ static void settle_slot(model_run *run, unsigned slot)
                        (unsigned long long)shared->last_sequence);
         }
     }
-    for (size_t i = 0; i < content->block_count; i++) {
-        uint8_t *state = &shared->block_states[content->blocks[i]];
-        if (*state == MODEL_ABSENT) {
-            *state = MODEL_MAYBE;
-        }
-    }
+    model_blocks_perhaps(run, slot);
     shared->pending[slot] = 0;
 }
 
@@ -177,6 +184,10 @@ void model_settle(model_run *run)
         }
     }
     run->shared->last_sequence = last;
+    if (run->shared->collecting) {
+        model_collected(run, false);
+        run->shared->collecting = false;
+    }
 }
 
 /* ---- Attributes ---- */

@@ -45,6 +45,11 @@ static void step_attributes_set(model_run *run, unsigned slot, uint64_t *state)
 static void step_meanwhile(model_run *run, uint64_t *state)
 {
     unsigned slot = (unsigned)model_pick(state, MODEL_SLOTS);
+    if (model_pick(state, 3) == 0) {
+        model_note(run, "; meanwhile collect");
+        model_collect(run, state);
+        return;
+    }
     model_note(run, is_stored(run, slot) ? "; meanwhile remove" : "; meanwhile put");
     if (is_stored(run, slot)) {
         step_remove(run, slot);
@@ -90,7 +95,8 @@ static void step_get_held(model_run *run, unsigned slot, uint64_t *state)
             paused = true;
             if (model_pick(state, 2)) {
                 step_remove(run, slot);
-            } else {
+            }
+            if (model_pick(state, 2)) {
                 step_meanwhile(run, state);
             }
         }
@@ -329,6 +335,9 @@ void model_step(model_run *run, const model_op *op)
         break;
     case MODEL_COUNT:
         model_check_count(run);
+        break;
+    case MODEL_COLLECT:
+        model_collect(run, &state);
         break;
     case MODEL_REOPEN:
         step_reopen(run);
