@@ -294,7 +294,7 @@ void model_check_count(model_run *run)
             "%llu of %llu bytes, %llu of %llu unreferenced",
             (unsigned long long)is.blocks, (unsigned long long)is.unique_bytes,
             (unsigned long long)is.unreferenced_blocks, (unsigned long long)is.unreferenced_bytes,
-            (unsigned long long)want.blocks, (unsigned long long)(want.blocks + most.blocks),
+            (unsigned long long)want.blocks, (unsigned long long)want.blocks + most.blocks,
             (unsigned long long)want.unique_bytes, (unsigned long long)want.unreferenced_blocks,
             (unsigned long long)want.unreferenced_bytes);
     }

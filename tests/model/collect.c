@@ -53,7 +53,7 @@ static void check_report(model_run *run, const grv_collect_report *report)
                    (unsigned long long)report->kept_blocks,
                    (unsigned long long)report->freed_blocks,
                    (unsigned long long)report->missing_blocks, (unsigned long long)kept,
-                   (unsigned long long)freed, (unsigned long long)(freed + perhaps));
+                   (unsigned long long)freed, (unsigned long long)freed + perhaps);
     }
 }
 

@@ -52,6 +52,9 @@ static void die_if_hit(void)
     }
 }
 
+/* libc's headers name their parameters otherwise.
+ * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
+
 SEEN ssize_t write(int fd, const void *data, size_t size)
 {
     if (is_hit()) {
@@ -173,3 +176,5 @@ SEEN int mkdirat(int dir, const char *path, mode_t mode)
     die_if_hit();
     return (int)syscall(SYS_mkdirat, dir, path, mode);
 }
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
