@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Jobs that look after a whole store: collection frees what no blob needs, a backup copies it. One
- * job at a time on a store: another one is GRV_UNAVAILABLE meanwhile.
+ * Jobs that look after a whole store: collection frees what no blob needs, scrubbing reads and
+ * checks everything, a backup copies it. One job at a time on a store: another one is
+ * GRV_UNAVAILABLE meanwhile.
  *
  * They know of the puts that go through the store's blob store. Whoever writes to its other ports
  * directly keeps away from a store while a job runs.
@@ -88,6 +89,69 @@ typedef struct grv_backup_config {
  */
 grv_status grv_store_backup(const grv_call *call, grv_store *store, const grv_backup_config *config,
                             grv_backup_report *ret_report, grv_error *error);
+
+/* What is wrong with a block. */
+typedef enum grv_scrub_kind {
+    GRV_SCRUB_CORRUPT = 1,   /* its bytes are not what its key says */
+    GRV_SCRUB_MISSING = 2,   /* a blob names it, and it is not there */
+    GRV_SCRUB_UNREADABLE = 3 /* reading it failed: it may be well */
+} grv_scrub_kind;
+
+/* One bad block. */
+typedef struct grv_scrub_finding {
+    grv_scrub_kind kind;
+    grv_block_key key;
+    bool set_aside; /* corrupt: it is missing from now on, and the next put of its bytes heals it */
+    const char *message;
+} grv_scrub_finding;
+
+/* How far a scrub is. A round goes through the whole store, in one run or in several. */
+typedef struct grv_scrub_report {
+    bool complete;       /* the round has come to its end */
+    bool resumed;        /* this run went on where an earlier one stopped */
+    uint64_t started_ns; /* when the round began, since 1970, UTC */
+    uint64_t blocks;     /* read in this round, and bytes (raw) */
+    uint64_t bytes;
+    uint64_t total_blocks; /* in the store when this run began, and those set aside before */
+    uint64_t total_bytes;
+    uint64_t corrupt;    /* found in this round */
+    uint64_t set_aside;  /* of those */
+    uint64_t unreadable; /* found in this round */
+    uint64_t missing; /* found at the round's end, but for the last 65536 that this run told of */
+} grv_scrub_report;
+
+/* How to scrub. Zero-initialise, then set. */
+typedef struct grv_scrub_config {
+    uint64_t rate_bytes; /* most bytes a second, on average; 0: as fast as it goes */
+    bool restart;        /* begin a round, whatever an earlier run has left */
+    size_t keys_max;     /* as in grv_collect_config */
+    /* Called for each bad block when it is found; NULL: not. A failure ends the run. */
+    grv_status (*found)(void *context, const grv_scrub_finding *finding, grv_error *error);
+    /* Called for each blob that names a bad block of this run, once a blob and block, after the
+     * block was told of; `offset` is the first place. NULL: not. A failure ends the run. */
+    grv_status (*named)(void *context, const grv_blob_key *blob, const grv_block_key *block,
+                        uint64_t offset, grv_error *error);
+    /* Called between steps; NULL: not. */
+    void (*progress)(void *context, const grv_scrub_report *so_far);
+    void *context;
+} grv_scrub_config;
+
+/*
+ * Reads and checks every block, in key order, whether a blob names it or not, then tells which
+ * blocks are missing. GRV_OK means that the round is complete; what it found is in the report.
+ *
+ * A run that ends early (cancelled, out of time, killed) keeps its place in the store: the next one
+ * goes on from there, having lost at most about a second's work. *ret_report is filled in on
+ * failure too.
+ *
+ * A corrupt block is set aside (see grv_block_store_quarantine), except while puts are open on this
+ * store or where that fails: then it stays, and the message says why. GRV_UNAVAILABLE where another
+ * job runs, GRV_UNSUPPORTED on a store opened to read only. A manifest that cannot be read fails
+ * the round's end with GRV_CORRUPT or GRV_UNSUPPORTED and the blob's name. A note about its place
+ * that cannot be read is GRV_CORRUPT, unless `restart`.
+ */
+grv_status grv_store_scrub(const grv_call *call, grv_store *store, const grv_scrub_config *config,
+                           grv_scrub_report *ret_report, grv_error *error);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -210,3 +210,28 @@ grv_status cli_number_parse(const char *text, const char *what, uint64_t min, ui
     *ret_number = number;
     return GRV_OK;
 }
+
+grv_status cli_size_parse(const char *text, const char *what, uint64_t min, uint64_t max,
+                          uint64_t *ret_size, grv_error *error)
+{
+    static const char units[] = "KMG";
+    uint64_t size = 0;
+    size_t digits = strspn(text, "0123456789");
+    const char *unit = digits > 0 && text[digits] ? strchr(units, text[digits]) : NULL;
+    bool good = digits > 0 && (!text[digits] || (unit && !text[digits + 1]));
+    for (size_t i = 0; good && i < digits; i++) {
+        good = !__builtin_mul_overflow(size, 10, &size) &&
+               !__builtin_add_overflow(size, (uint64_t)(text[i] - '0'), &size);
+    }
+    if (good && unit) {
+        good = !__builtin_mul_overflow(size, UINT64_C(1) << (10 * (unit - units + 1)), &size);
+    }
+    if (!good || size < min || size > max) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "options",
+                             "bad %s \"%s\": want bytes from %" PRIu64 " to %" PRIu64
+                             ", with K, M or G after them or without",
+                             what, text, min, max);
+    }
+    *ret_size = size;
+    return GRV_OK;
+}

@@ -53,6 +53,9 @@ typedef struct cli_options {
     cli_texts roots;
     const char *after;
     bool if_absent;
+    /* scrub */
+    const char *rate;
+    bool restart;
     /* what is not an option */
     char **operands;
     size_t operand_count;
@@ -94,5 +97,9 @@ bool cli_options_ask_json(int argc, char **argv);
 /* Parses a decimal number from `min` to `max`; `what` names it in the message. */
 grv_status cli_number_parse(const char *text, const char *what, uint64_t min, uint64_t max,
                             uint64_t *ret_number, grv_error *error);
+
+/* As cli_number_parse, for bytes: K, M or G may follow, for 2^10, 2^20 or 2^30. */
+grv_status cli_size_parse(const char *text, const char *what, uint64_t min, uint64_t max,
+                          uint64_t *ret_size, grv_error *error);
 
 #endif

@@ -10,7 +10,7 @@ import harness
 from harness import has, same
 
 COMMANDS = [
-    "put", "get", "stat", "ls", "manifest", "rm", "verify", "stats", "gc", "backup",
+    "put", "get", "stat", "ls", "manifest", "rm", "verify", "stats", "gc", "scrub", "backup",
     "object", "help", "version", "completion",
 ]  # fmt: skip
 MANUAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/graviton.1")
