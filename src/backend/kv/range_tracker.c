@@ -176,7 +176,8 @@ static grv_status change_write(const grv_call *call, range_tracker_kv *tracker, 
                                 .op_count = same ? 0 : 1,
                                 .guards = &guard,
                                 .guard_count = 1,
-                                .durability = GRV_DURABLE};
+                                .durability = GRV_DURABLE,
+                                .frees = wanted->reset && state->there};
     status = grv_kv_write(call, tracker->kv, &batch, error);
     grv_buffer_done(&record);
     if (status == GRV_CONFLICT) {
@@ -262,7 +263,8 @@ static grv_status range_tracker_kv_remove(const grv_call *call, grv_range_tracke
     locator_key key;
     locator_key_fill(locator, &key);
     const grv_kv_op op = {.kind = GRV_KV_DELETE, .ns = GRV_NS_RANGE, .key = key.bytes};
-    const grv_kv_batch batch = {.ops = &op, .op_count = 1, .durability = GRV_DURABLE};
+    const grv_kv_batch batch = {
+        .ops = &op, .op_count = 1, .durability = GRV_DURABLE, .frees = true};
     grv_status status = grv_kv_write(call, range_tracker_kv_of(base)->kv, &batch, error);
     if (status) {
         prefix_locator(key.bytes, error);

@@ -200,11 +200,13 @@ static grv_status plan_write(const grv_call *call, grv_replica_index_kv *index,
         guard.kind = GRV_KV_EQUALS;
         guard.value = *record;
     }
+    bool empties = wanted->kind == CHANGE_UPDATE && wanted->set->count == 0;
     const grv_kv_batch batch = {.ops = plan->ops,
                                 .op_count = plan->op_count,
                                 .guards = &guard,
                                 .guard_count = 1,
-                                .durability = GRV_DURABLE};
+                                .durability = GRV_DURABLE,
+                                .frees = empties || wanted->kind == CHANGE_REMOVE};
     return grv_kv_write(call, index->kv, &batch, error);
 }
 

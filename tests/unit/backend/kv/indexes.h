@@ -18,6 +18,7 @@ typedef struct watched_kv {
     size_t writes;
     size_t op_count; /* of the last write */
     grv_durability durability;
+    bool frees;
     void (*before)(void *context); /* called once, before the next write */
     void *context;
     size_t refuse; /* that many next writes are GRV_CONFLICT */
@@ -56,6 +57,7 @@ static grv_status watched_write(const grv_call *call, grv_kv *kv, const grv_kv_b
     self->writes++;
     self->op_count = batch->op_count;
     self->durability = batch->durability;
+    self->frees = batch->frees;
     if (self->refuse > 0) {
         self->refuse--;
         return grv_error_set(error, GRV_CONFLICT, "watched", "refused");

@@ -84,6 +84,22 @@ static void a_merge_is_one_durable_write_of_the_record(void **state)
     assert_int_equal(watched_kv_rows(&f->kv, GRV_NS_RANGE), 0);
 }
 
+/* On a full disk what makes room must work. */
+static void only_changes_that_make_room_may_use_the_reserve(void **state)
+{
+    fixture *f = *state;
+    grv_error error = GRV_ERROR_INIT;
+    assert_grv_ok(grv_range_tracker_reset(NULL, f->tracker, &f->locator, 1, &error));
+    assert_false(f->kv.frees); /* a record where there was none */
+    assert_grv_ok(merge(f, 1, 0, 1, NULL, &error));
+    assert_false(f->kv.frees);
+    assert_grv_ok(grv_range_tracker_reset(NULL, f->tracker, &f->locator, 1, &error));
+    assert_true(f->kv.frees);
+    assert_grv_ok(merge(f, 1, 0, 1, NULL, &error));
+    assert_grv_ok(grv_range_tracker_remove(NULL, f->tracker, &f->locator, &error));
+    assert_true(f->kv.frees);
+}
+
 /* Somebody else's merge, through a tracker of its own. */
 static void merge_0_to_7(void *context)
 {
@@ -242,6 +258,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_merge_is_one_durable_write_of_the_record),
+        TEST(only_changes_that_make_room_may_use_the_reserve),
         TEST(what_is_new_is_told_as_of_the_write),
         TEST(a_race_that_is_never_won_ends),
         TEST(a_damaged_record_is_told_and_a_reset_mends_it),

@@ -84,6 +84,26 @@ static void a_change_is_one_durable_write_in_both_directions(void **state)
     assert_int_equal(watched_kv_rows(&f->kv, GRV_NS_LOCATED), 0);
 }
 
+/* On a full disk what makes room must work. */
+static void only_changes_that_make_room_may_use_the_reserve(void **state)
+{
+    fixture *f = *state;
+    grv_error error = GRV_ERROR_INIT;
+    grv_locator_set set;
+    grv_locator_set_init(&set);
+    assert_grv_ok(grv_replica_index_add(NULL, f->index, &f->key, &f->a, &error));
+    assert_false(f->kv.frees);
+    assert_grv_ok(grv_locator_set_add(&set, &f->b, &error));
+    assert_grv_ok(grv_replica_index_update(NULL, f->index, &f->key, &set, &error));
+    assert_false(f->kv.frees);
+    assert_grv_ok(grv_replica_index_remove(NULL, f->index, &f->key, &f->b, &error));
+    assert_true(f->kv.frees);
+    assert_grv_ok(grv_replica_index_update(NULL, f->index, &f->key, &set, &error));
+    grv_locator_set_done(&set);
+    assert_grv_ok(grv_replica_index_update(NULL, f->index, &f->key, &set, &error));
+    assert_true(f->kv.frees);
+}
+
 /* Somebody else's change, through an index of its own. */
 static void add_b(void *context)
 {
@@ -244,6 +264,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_change_is_one_durable_write_in_both_directions),
+        TEST(only_changes_that_make_room_may_use_the_reserve),
         TEST(a_change_that_lost_a_race_is_made_again),
         TEST(a_race_that_is_never_won_ends),
         TEST(a_damaged_record_is_told_and_an_update_mends_it),
