@@ -29,20 +29,13 @@
 
 /* ---- The world: what a seed says ---- */
 
-/* What becomes of a store of a pair when it is closed and opened again. */
-typedef enum model_survival {
-    MODEL_KEEPS,  /* all is there */
-    MODEL_EMPTY,  /* nothing is there: a new store may be made */
-    MODEL_REFUSED /* one half is gone: GRV_CONFLICT */
-} model_survival;
-
 /* Two backends of a store. */
 typedef struct model_pair {
     const char *name;
     bool files; /* blocks are files */
     bool framed;
     bool rocks;
-    model_survival survival;
+    bool lasts;        /* closed and opened again, all is there */
     size_t blocks_aim; /* blocks of a larger blob, for speed */
 } model_pair;
 
@@ -64,6 +57,7 @@ typedef enum model_op_kind {
     MODEL_REMOVE,
     MODEL_COUNT,
     MODEL_COLLECT,
+    MODEL_BACKUP,
     MODEL_REOPEN,
     MODEL_REOPEN_READ_ONLY,
     MODEL_REOPEN_OTHER,
@@ -93,6 +87,7 @@ typedef struct model_world {
     grv_hash hash;
     grv_chunker_spec chunker;
     unsigned threads;
+    uint64_t reserve_bytes;
     bool apart;             /* the halves are named on their own, not by a directory */
     uint64_t first_kill_at; /* the making of the store is killed at this call; 0: not */
     model_content contents[MODEL_SLOTS];
@@ -130,13 +125,13 @@ typedef enum model_block_state { MODEL_ABSENT, MODEL_PRESENT, MODEL_MAYBE } mode
 
 /* Memory that the processes of a run share. */
 typedef struct model_shared {
-    size_t next;    /* the next operation */
-    size_t current; /* the one that is under way, or was last */
-    bool made;      /* the store was opened once */
-    unsigned generation;
+    size_t next;           /* the next operation */
+    size_t current;        /* the one that is under way, or was last */
+    bool made;             /* the store was opened once */
     uint64_t kill_at_open; /* the next process is killed at this call from its opening on; 0: not */
     bool kill_planned;
     unsigned crashes;
+    size_t backup;   /* 1 + the operation whose backup is under way; 0: none */
     bool collecting; /* a collection is under way */
     uint64_t last_sequence;
     model_blob blobs[MODEL_SLOTS];
@@ -224,6 +219,10 @@ void model_collect(model_run *run, uint64_t *state);
 void model_collect_beside(model_run *run);
 /* The blocks that no blob names are gone; or, not `surely`, some of them. */
 void model_collected(model_run *run, bool surely);
+/* Makes a copy of the store, and compares it. */
+void model_backup(model_run *run, uint64_t *state);
+/* After a crash: a copy that was being made does not open, or is whole. */
+void model_backup_settle(model_run *run, uint64_t *state);
 /* Does one operation, with its checks. */
 void model_step(model_run *run, const model_op *op);
 /* Opens the run's store; `create` where there may be none. Fails the process where it cannot. */

@@ -24,25 +24,12 @@ static void check_leaks(model_run *run)
 static void take_up(model_run *run, uint64_t *state)
 {
     model_shared *shared = run->shared;
-    model_survival survival = run->world->pair->survival;
     uint64_t kill_at = shared->kill_at_open;
-    if (shared->made && survival == MODEL_REFUSED) {
-        char paths[2][MODEL_PATH_SIZE];
-        grv_error error = GRV_ERROR_INIT;
-        grv_store *store;
-        grv_store_config config = model_config(run, paths);
-        config.create = true;
-        model_expect(run, "open of what is half gone",
-                     grv_store_open(NULL, &config, &store, &error), GRV_CONFLICT, &error);
-    }
-    if (survival != MODEL_KEEPS) {
-        model_forget(run);
-        shared->generation++;
-    }
     shared->kill_at_open = 0;
     model_kill_arm(run, kill_at, model_pick(state, 2));
     model_open(run, !shared->made);
     model_settle(run);
+    model_backup_settle(run, state);
     if (!kill_at || model_pick(state, 2)) {
         model_kill_arm(run, 0, false);
     }
@@ -66,7 +53,7 @@ _Noreturn static void process_run(model_run *run)
     }
     model_kill_arm(run, 0, false);
     model_check_all(run, &state);
-    if (world->pair->survival == MODEL_KEEPS) {
+    if (world->pair->lasts) {
         model_close(run);
         model_open(run, false);
         model_check_all(run, &state);
@@ -124,7 +111,7 @@ static void shared_reset(const model_world *world, model_shared *shared)
     memset(shared, 0, offsetof(model_shared, block_states));
     memset(shared->block_states, 0, world->block_count);
     atomic_flag_clear(&shared->failing);
-    shared->kill_at_open = world->pair->survival == MODEL_EMPTY ? 0 : world->first_kill_at;
+    shared->kill_at_open = world->pair->lasts ? world->first_kill_at : 0;
 }
 
 bool model_run_seed(model_world *world, model_shared *shared)

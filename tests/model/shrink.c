@@ -101,7 +101,7 @@ static void print_failure(const model_world *world, const model_shared *shared)
            (unsigned long long)world->seed, world->pair->name, grv_hash_name(world->hash), chunker,
            world->threads, shared->current);
     printf("# %s\n", shared->failure);
-    if (world->first_kill_at && world->pair->survival != MODEL_EMPTY) {
+    if (world->first_kill_at && world->pair->lasts) {
         printf("#      the first opening is killed at call %llu\n",
                (unsigned long long)world->first_kill_at);
     }

@@ -113,6 +113,7 @@ void model_forget(model_run *run)
     memset(shared->blobs, 0, sizeof shared->blobs);
     memset(shared->pending, 0, sizeof shared->pending);
     shared->collecting = false;
+    shared->backup = 0;
     memset(shared->block_states, 0, run->world->block_count);
 }
 

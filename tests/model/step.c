@@ -132,10 +132,12 @@ grv_store_config model_config(const model_run *run, char paths[2][MODEL_PATH_SIZ
 {
     const model_world *world = run->world;
     const model_pair *pair = world->pair;
-    unsigned generation = run->shared->generation;
-    grv_store_config config = {.threads = world->threads};
+    grv_store_config config = {
+        .threads = world->threads,
+        .reserve_bytes = pair->rocks ? &world->reserve_bytes : NULL,
+    };
     if (pair->files && pair->rocks && !world->apart) {
-        snprintf(paths[0], MODEL_PATH_SIZE, "%s/%u", run->root, generation);
+        snprintf(paths[0], MODEL_PATH_SIZE, "%s/store", run->root);
         config.directory = paths[0];
         return config;
     }
@@ -143,9 +145,9 @@ grv_store_config model_config(const model_run *run, char paths[2][MODEL_PATH_SIZ
         config.directory = "memory:";
         return config;
     }
-    snprintf(paths[0], MODEL_PATH_SIZE, "fs:%s/b%u%s", run->root, generation,
+    snprintf(paths[0], MODEL_PATH_SIZE, "fs:%s/blocks%s", run->root,
              world->apart ? "?prefix=other/place" : "");
-    snprintf(paths[1], MODEL_PATH_SIZE, "rocks:%s/m%u", run->root, generation);
+    snprintf(paths[1], MODEL_PATH_SIZE, "rocks:%s/meta", run->root);
     config.blocks = pair->files ? paths[0] : pair->framed ? "kv:" : "memory:";
     config.meta = pair->rocks ? paths[1] : "memory:";
     return config;
@@ -192,16 +194,13 @@ static void step_reopen(model_run *run)
 {
     char paths[2][MODEL_PATH_SIZE];
     model_close(run);
-    if (run->world->pair->survival == MODEL_KEEPS) {
+    if (run->world->pair->lasts) {
         model_open(run, false);
         return;
     }
-    grv_store_config config = model_config(run, paths);
-    bool refused = run->world->pair->survival == MODEL_REFUSED;
-    config.create = refused;
-    expect_refusal(run, "open of what is gone", &config, refused ? GRV_CONFLICT : GRV_NOT_FOUND);
+    const grv_store_config config = model_config(run, paths);
+    expect_refusal(run, "open of what is gone", &config, GRV_NOT_FOUND);
     model_forget(run);
-    run->shared->generation++;
     model_open(run, true);
 }
 
@@ -213,7 +212,7 @@ static void step_reopen_read_only(model_run *run, unsigned slot, uint64_t *state
     const grv_put_plan plan = {0};
     grv_blob_sink *sink;
     const grv_blob_key *key = &run->world->contents[slot].key;
-    if (run->world->pair->survival != MODEL_KEEPS) {
+    if (!run->world->pair->lasts) {
         return;
     }
     model_close(run);
@@ -235,7 +234,7 @@ static void step_reopen_read_only(model_run *run, unsigned slot, uint64_t *state
 static void step_reopen_other(model_run *run)
 {
     char paths[2][MODEL_PATH_SIZE];
-    if (run->world->pair->survival != MODEL_KEEPS) {
+    if (!run->world->pair->lasts) {
         return;
     }
     model_close(run);
@@ -254,7 +253,7 @@ static void step_open_twice(model_run *run)
 {
     char paths[2][MODEL_PATH_SIZE];
     grv_store_config config = model_config(run, paths);
-    if (run->world->pair->survival == MODEL_KEEPS) {
+    if (run->world->pair->lasts) {
         expect_refusal(run, "open while open", &config, GRV_UNAVAILABLE);
         config.read_only = true;
         expect_refusal(run, "read-only open while open", &config, GRV_UNAVAILABLE);
@@ -267,7 +266,7 @@ static void step_crash(model_run *run, uint64_t *state)
 {
     uint64_t nth = 1 + model_pick(state, (size_t)1 << model_pick(state, 9));
     size_t way = model_pick(state, 6);
-    if (run->world->pair->survival == MODEL_EMPTY) {
+    if (!run->world->pair->lasts) {
         return;
     }
     if (way < 4) {
@@ -338,6 +337,9 @@ void model_step(model_run *run, const model_op *op)
         break;
     case MODEL_COLLECT:
         model_collect(run, &state);
+        break;
+    case MODEL_BACKUP:
+        model_backup(run, &state);
         break;
     case MODEL_REOPEN:
         step_reopen(run);

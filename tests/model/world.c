@@ -7,12 +7,10 @@
 #define SEGMENTS    10u
 
 const model_pair model_pairs[] = {
-    {"memory", .survival = MODEL_EMPTY, .blocks_aim = 1500},
-    {"kv+memory", .framed = true, .survival = MODEL_EMPTY, .blocks_aim = 1000},
-    {"fs+memory", .files = true, .survival = MODEL_REFUSED, .blocks_aim = 40},
-    {"memory+rocks", .rocks = true, .survival = MODEL_REFUSED, .blocks_aim = 1000},
-    {"kv+rocks", .framed = true, .rocks = true, .survival = MODEL_KEEPS, .blocks_aim = 400},
-    {"fs+rocks", .files = true, .rocks = true, .survival = MODEL_KEEPS, .blocks_aim = 40},
+    {"memory", .blocks_aim = 1500},
+    {"kv+memory", .framed = true, .blocks_aim = 1000},
+    {"kv+rocks", .framed = true, .rocks = true, .lasts = true, .blocks_aim = 400},
+    {"fs+rocks", .files = true, .rocks = true, .lasts = true, .blocks_aim = 40},
 };
 const size_t model_pair_count = sizeof model_pairs / sizeof model_pairs[0];
 
@@ -35,6 +33,7 @@ static const struct {
     [MODEL_REMOVE] = {"remove", 12},
     [MODEL_COUNT] = {"count", 4},
     [MODEL_COLLECT] = {"collect", 5},
+    [MODEL_BACKUP] = {"backup", 2},
     [MODEL_REOPEN] = {"reopen", 3},
     [MODEL_REOPEN_READ_ONLY] = {"reopen-read-only", 1},
     [MODEL_REOPEN_OTHER] = {"reopen-other", 1},
@@ -285,6 +284,7 @@ void model_world_init(model_world *world, const model_pair *pair, uint64_t seed)
     *world = (model_world){.seed = seed, .pair = pair};
     world->hash = model_pick(&state, 3) ? GRV_HASH_BLAKE3 : GRV_HASH_SHA256;
     world->threads = 1 + (unsigned)model_pick(&state, 3);
+    world->reserve_bytes = model_pick(&state, 4) ? 0 : 1u << 20;
     world->apart = model_pick(&state, 3) == 0;
     world->first_kill_at = model_pick(&state, 8) ? 0 : 1 + model_pick(&state, 60);
     pick_chunker(world, &state);
