@@ -2,7 +2,7 @@
 # The front door: each target installs what it lacks (tools/setup), builds with Meson and Ninja,
 # and does its job. Nothing here knows about source files; the meson.build lists do.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench fuzz model install clean
+.PHONY: help build demo test check bench fuzz model faults install clean
 
 BUILD ?= build
 PREFIX ?= /usr/local
@@ -23,6 +23,7 @@ help:
 	@echo "make bench    figures, each beside a baseline of the same run"
 	@echo "make fuzz     every decoder under libFuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make model    random operations against a model, SEEDS=$(SEEDS) on every pair of backends"
+	@echo "make faults   power cuts at every call (takes long)"
 	@echo "make install  library, headers, program, man page under PREFIX=$(PREFIX) (DESTDIR too)"
 	@echo "make clean    remove what the others made"
 
@@ -54,6 +55,11 @@ fuzz:
 model: build
 	@TMPDIR="$${TMPDIR:-$$(test -w /dev/shm && echo /dev/shm || echo /tmp)}" \
 		"$(BUILD)/tests/model/model" --seeds "$(SEEDS)" --jobs "$(JOBS)"
+
+# As for model.
+faults: build
+	@TMPDIR="$${TMPDIR:-$$(test -w /dev/shm && echo /dev/shm || echo /tmp)}" \
+		tests/fault/power.py "$(BUILD)/graviton" "$(BUILD)/tests/fault/record.so" --exhaustive
 
 # The prefix is part of what is built (pkg-config's file, the man page's paths), so a directory of
 # its own is configured for it; install itself never compiles, and so never does that as root.
