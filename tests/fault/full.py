@@ -12,12 +12,13 @@ takes no root.
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
 
 import harness
-from harness import FULL, OK, want
+from harness import CONFLICT, FULL, NOT_FOUND, OK, want
 
 DISK = 64 << 20
 RESERVE = 8 << 20  # an eighth of the disk, whatever is asked for
@@ -108,10 +109,6 @@ class Store:
         self.run("rm", blob).wants(OK)
 
 
-def has_gc(bench):
-    return bench.run("gc", "--help").code == OK
-
-
 def temporaries(directory):
     """Files that a put has left: on a store of files they would lie under .tmp."""
     found = []
@@ -129,18 +126,27 @@ def bench_with_reserve(bench):
     return bench
 
 
-def live_through(bench, disk, store, meta, collects):
+def too_large(disk, store, in_rocks):
+    """A put that fills the disk up itself: it leaves nothing, or what gc frees."""
+    before = disk.free()
+    if in_rocks:
+        store.run("put", "-", given=store.bench.random.randbytes(80 << 20)).wants(FULL)
+        store.run("gc").wants(OK)
+    else:
+        store.put_is_full(80 << 20)
+        want(not temporaries(disk.path), "a put that failed left files")
+    want(disk.free() > before - (2 << 20), f"{disk.free()} free, {before} before")
+
+
+def live_through(bench, disk, store, meta, collects, in_rocks=False):
     """A full disk from beginning to end. `collects`: gc makes room on it."""
     for size in (6 << 20, 6 << 20, 100000, 0):
         store.put(size)
     if meta:
         want(reserve_held(meta) == RESERVE, f"the reserve holds {reserve_held(meta)}")
     store.check()
-    before = disk.free()
     if collects:
-        store.put_is_full(80 << 20)
-        want(not temporaries(disk.path), "a put that failed left files")
-        want(disk.free() > before - (1 << 20), f"{disk.free()} free, {before} before")
+        too_large(disk, store, in_rocks)
     disk.fill()
     for size in (0, 1000, 30 << 20):
         store.put_is_full(size)
@@ -150,7 +156,7 @@ def live_through(bench, disk, store, meta, collects):
     store.check()
     if meta:
         store.put_is_full(1000)
-    if collects and has_gc(bench):
+    if collects:
         store.run("gc").wants(OK)
         store.check()
         store.put(100000)
@@ -176,7 +182,7 @@ def all_in_rocks(bench):
     disk = Disk(bench_with_reserve(bench))
     meta = os.path.join(disk.path, "meta")
     store = Store(bench, ["--blocks", "kv:", "--meta", "rocks:" + meta])
-    live_through(bench, disk, store, meta, False)
+    live_through(bench, disk, store, meta, True, True)
 
 
 def metadata_alone(bench):
@@ -202,10 +208,7 @@ def blocks_alone(bench):
     want(not temporaries(blocks), "puts that failed left files")
     store.check()
     store.remove()
-    if has_gc(bench):
-        store.run("gc").wants(OK)
-    else:
-        disk.empty()
+    store.run("gc").wants(OK)
     store.put(1 << 20)
     store.check()
 
@@ -240,6 +243,38 @@ def filled_meanwhile(bench):
         store.check()
 
 
+def backups(bench):
+    """A backup to a full disk fails and is no store; one of a store on a full disk works."""
+    disk = Disk(bench_with_reserve(bench))
+    outside = Store(bench, ["--store", bench.path("outside")])
+    outside.put(2 << 20)
+    inside = Store(bench, ["--store", os.path.join(disk.path, "store")])
+    inside.put(2 << 20)
+    with open(disk.filler, "ab") as file:
+        os.posix_fallocate(file.fileno(), 0, disk.free() - (1 << 20))
+    for options in ([], ["--copy"]):
+        for name in ("first", "second"):
+            target = os.path.join(disk.path, name)
+            result = outside.run("backup", *options, target).wants(FULL)
+            want("not whole" in result.err, str(result))
+            code = bench.run("ls", store=["--store", target]).code
+            want(code in (NOT_FOUND, CONFLICT), f"ls of half a backup: exit {code}")
+            shutil.rmtree(target)
+            disk.fill()
+        disk.empty()
+        with open(disk.filler, "ab") as file:
+            os.posix_fallocate(file.fileno(), 0, disk.free() - (1 << 20))
+    outside.check()
+    disk.fill()
+    inside.run("backup", bench.path("saved")).wants(OK)
+    inside.check()
+    saved = Store(bench, ["--store", bench.path("saved")])
+    saved.blobs = inside.blobs
+    saved.check()
+    saved.put(1000)
+    saved.check()
+
+
 def without_reserve(bench):
     """A store that keeps none says that it is full, and reads; nothing dies."""
     disk = Disk(bench)
@@ -272,6 +307,7 @@ def main():
             ("the metadata alone", metadata_alone),
             ("the blocks alone", blocks_alone),
             ("filled while puts run", filled_meanwhile),
+            ("backups", backups),
             ("no reserve", without_reserve),
         ],
         arguments,

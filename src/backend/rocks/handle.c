@@ -276,13 +276,47 @@ static grv_status revive(grv_rocks *rocks, bool frees, grv_error *error)
     return status;
 }
 
+/* Bytes that are in the log and in memory, and in no table. */
+static uint64_t memory_size(const grv_rocks *rocks)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < rocks->opened_count; i++) {
+        uint64_t size = 0;
+        if (rocksdb_property_int_cf(rocks->db, rocks->opened[i], "rocksdb.cur-size-all-mem-tables",
+                                    &size) == 0) {
+            total += size;
+        }
+    }
+    return total;
+}
+
+/*
+ * Whether there is room to add `size` bytes. Opening a database writes what its log holds to
+ * tables, and removes the log only then: so that much has to be free as well, or in the reserve,
+ * or nothing could be removed any more. What was written is counted; how much of it is in tables by
+ * now is asked only where that matters.
+ */
+static bool adding_fits(grv_rocks *rocks, uint64_t size)
+{
+    uint64_t reserve = rocks->reserve.size;
+    uint64_t logged = __atomic_add_fetch(&rocks->logged, size, __ATOMIC_RELAXED);
+    if (grv_reserve_room(&rocks->reserve, size + (logged > reserve ? logged - reserve : 0))) {
+        return true;
+    }
+    if (logged <= reserve) {
+        return false;
+    }
+    logged = memory_size(rocks) + size;
+    __atomic_store_n(&rocks->logged, logged, __ATOMIC_RELAXED);
+    return grv_reserve_room(&rocks->reserve, size + (logged > reserve ? logged - reserve : 0));
+}
+
 grv_status grv_rocks_admit(grv_rocks *rocks, uint64_t size, bool frees, grv_error *error)
 {
     if (rocks->read_only) {
         return grv_rocks_writable(rocks, error);
     }
-    if (!frees &&
-        (!grv_reserve_fill(&rocks->reserve) || !grv_reserve_room(&rocks->reserve, size))) {
+    if (!frees && (!grv_reserve_fill(&rocks->reserve) || !adding_fits(rocks, size))) {
         return grv_reserve_refuse(&rocks->reserve, error);
     }
     grv_status status = grv_rocks_writable(rocks, NULL);
@@ -322,15 +356,8 @@ static void flush_tables(grv_rocks *rocks)
 {
     rocksdb_flushoptions_t *options = rocksdb_flushoptions_create();
     rocksdb_flushoptions_set_wait(options, 1);
-    uint64_t total = 0;
-    for (size_t i = 0; i < rocks->opened_count; i++) {
-        uint64_t size = 0;
-        if (rocksdb_property_int_cf(rocks->db, rocks->opened[i], "rocksdb.cur-size-all-mem-tables",
-                                    &size) == 0) {
-            total += size;
-        }
-    }
-    for (size_t i = 0; total >= FLUSH_AT_CLOSE_MIN && i < rocks->opened_count; i++) {
+    bool much = memory_size(rocks) >= FLUSH_AT_CLOSE_MIN;
+    for (size_t i = 0; much && i < rocks->opened_count; i++) {
         char *failed = NULL;
         rocksdb_flush_cf(rocks->db, options, rocks->opened[i], &failed);
         rocksdb_free(failed);
@@ -338,9 +365,31 @@ static void flush_tables(grv_rocks *rocks)
     rocksdb_flushoptions_destroy(options);
 }
 
+void grv_rocks_note_removed(grv_rocks *rocks, unsigned ns)
+{
+    if (strcmp(rocks->names[ns], GRV_ROCKS_LARGE) == 0) {
+        __atomic_store_n(&rocks->large_removed, true, __ATOMIC_RELAXED);
+    }
+}
+
+/* Rewrites the keys of large values, after which files of values that nothing names are removed.
+ * RocksDB does so by itself in time; a disk that is short of space cannot wait. A failure costs
+ * space alone. */
+static void rewrite_large(grv_rocks *rocks)
+{
+    for (unsigned i = 0; i < rocks->config.namespace_count; i++) {
+        if (strcmp(rocks->names[i], GRV_ROCKS_LARGE) == 0) {
+            rocksdb_compact_range_cf(rocks->db, rocks->families[i], NULL, 0, NULL, 0);
+        }
+    }
+}
+
 void grv_rocks_close(grv_rocks *rocks)
 {
     if (!rocks->read_only && grv_rocks_sync(rocks, NULL) == GRV_OK) {
+        if (rocks->large_removed) {
+            rewrite_large(rocks);
+        }
         flush_tables(rocks);
     }
     rocks_destroy(rocks);

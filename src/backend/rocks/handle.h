@@ -18,6 +18,9 @@
 /* Column families of a database: ours, "default", and any that an older version left. */
 #define GRV_ROCKS_FAMILIES_MAX (GRV_KV_NAMESPACE_MAX + 32u)
 
+/* The namespace whose values are large. */
+#define GRV_ROCKS_LARGE "block"
+
 typedef struct grv_rocks {
     grv_rocks_config config; /* its strings are the next two */
     char *directory;
@@ -36,6 +39,8 @@ typedef struct grv_rocks {
     grv_watermark watermark;
     grv_reserve reserve; /* where it is open for writing */
     bool released;       /* atomic: its space was given back */
+    uint64_t logged;     /* atomic: bytes that the log may hold and no table does, or more */
+    bool large_removed;  /* atomic: large values were removed, so that a rewrite gives space */
     uint64_t shown;      /* sequence numbers that readers may have seen; of whoever is alone */
     pthread_mutex_t failure_lock; /* guards `failure` */
     int failed;                   /* atomic: there is one */
@@ -81,6 +86,9 @@ grv_status grv_rocks_admit(grv_rocks *rocks, uint64_t size, bool frees, grv_erro
 
 /* Makes all writes so far durable. */
 grv_status grv_rocks_sync(grv_rocks *rocks, grv_error *error);
+
+/* Notes that values of namespace `ns` were removed. */
+void grv_rocks_note_removed(grv_rocks *rocks, unsigned ns);
 
 /* ---- kv.c ---- */
 

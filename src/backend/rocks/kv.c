@@ -391,6 +391,9 @@ static grv_status rocks_kv_write(const grv_call *call, grv_kv *base, const grv_k
         /* The disk filled up between the look and the write: now the reserve gives way. */
         status = write_inside(call, kv, batch, error);
     }
+    for (size_t i = 0; i < batch->op_count && batch->frees && !status; i++) {
+        grv_rocks_note_removed(kv->rocks, batch->ops[i].ns);
+    }
     grv_gate_leave(&kv->rocks->gate, 0);
     return status;
 }

@@ -12,8 +12,6 @@
 
 #include <string.h>
 
-/* The namespace whose values are large. */
-#define LARGE_FAMILY "block"
 /* RocksDB always has this family. */
 #define DEFAULT_FAMILY "default"
 
@@ -179,7 +177,7 @@ grv_status grv_rocks_database_open(grv_rocks *rocks, bool exists, bool read_only
     grv_status status = list_fill(&list, config, exists, read_only, options, error);
     if (!status) {
         for (size_t i = 0; i < list.count; i++) {
-            list.options[i] = strcmp(list.names[i], LARGE_FAMILY) == 0 ? large : options;
+            list.options[i] = strcmp(list.names[i], GRV_ROCKS_LARGE) == 0 ? large : options;
         }
         char *failed = NULL;
         rocks->db = read_only ? rocksdb_open_for_read_only_column_families(
