@@ -58,6 +58,7 @@ typedef enum model_op_kind {
     MODEL_COUNT,
     MODEL_COLLECT,
     MODEL_BACKUP,
+    MODEL_SCRUB,
     MODEL_REOPEN,
     MODEL_REOPEN_READ_ONLY,
     MODEL_REOPEN_OTHER,
@@ -223,6 +224,8 @@ void model_collected(model_run *run, bool surely);
 void model_backup(model_run *run, uint64_t *state);
 /* After a crash: a copy that was being made does not open, or is whole. */
 void model_backup_settle(model_run *run, uint64_t *state);
+/* Scrubs; sometimes damages a block of the blob first, and heals it after. */
+void model_scrub(model_run *run, unsigned slot, uint64_t *state);
 /* Does one operation, with its checks. */
 void model_step(model_run *run, const model_op *op);
 /* Opens the run's store; `create` where there may be none. Fails the process where it cannot. */

@@ -341,6 +341,9 @@ void model_step(model_run *run, const model_op *op)
     case MODEL_BACKUP:
         model_backup(run, &state);
         break;
+    case MODEL_SCRUB:
+        model_scrub(run, op->slot, &state);
+        break;
     case MODEL_REOPEN:
         step_reopen(run);
         break;

@@ -34,6 +34,7 @@ static const struct {
     [MODEL_COUNT] = {"count", 4},
     [MODEL_COLLECT] = {"collect", 5},
     [MODEL_BACKUP] = {"backup", 2},
+    [MODEL_SCRUB] = {"scrub", 3},
     [MODEL_REOPEN] = {"reopen", 3},
     [MODEL_REOPEN_READ_ONLY] = {"reopen-read-only", 1},
     [MODEL_REOPEN_OTHER] = {"reopen-other", 1},
