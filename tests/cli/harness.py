@@ -9,6 +9,7 @@ without any of graviton's variables.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -127,6 +128,10 @@ def noise(size, seed=1):
 
 
 def main():
+    # Whoever runs the tests may ignore these (nohup, a job in the background), and the program then
+    # rightly ignores them too.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     import __main__
 
     program = os.path.abspath(sys.argv[1])
