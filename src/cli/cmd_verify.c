@@ -220,17 +220,21 @@ static bool verify_goes_on(verify_run *run, const grv_error *error)
     return true;
 }
 
-static grv_status verify_listed(verify_run *run, grv_blob_info infos[], size_t count,
+/* Whether a blob that could not be found has been removed since the list was read. */
+static bool verify_was_removed(verify_run *run, const grv_blob_key *key)
+{
+    grv_blob_info info;
+    return grv_blob_store_stat(&run->cli->call, run->cli->blobs, key, &info, NULL) == GRV_NOT_FOUND;
+}
+
+static grv_status verify_listed(verify_run *run, const grv_blob_info infos[], size_t count,
                                 grv_error *error)
 {
-    cli_run *cli = run->cli;
     grv_status status = GRV_OK;
     for (size_t i = 0; i < count && !status; i++) {
         status = verify_blob(run, &infos[i].key, error);
-        if (status == GRV_NOT_FOUND && grv_blob_store_stat(&cli->call, cli->blobs, &infos[i].key,
-                                                           &infos[i], NULL) == GRV_NOT_FOUND) {
-            status = GRV_OK; /* removed since the list was read */
-        } else if (status && verify_goes_on(run, error)) {
+        bool removed = status == GRV_NOT_FOUND && verify_was_removed(run, &infos[i].key);
+        if (status && (removed || verify_goes_on(run, error))) {
             status = GRV_OK;
         }
     }
