@@ -79,10 +79,16 @@ static grv_status temp_sweep(int dir, grv_error *error)
     return status;
 }
 
+/* The directory of temporary files as it is open now; -1 before the first call that made it. */
+static int temp_fd_of(const grv_fs_objects_bucket *bucket)
+{
+    return __atomic_load_n(&bucket->temp_fd, __ATOMIC_ACQUIRE);
+}
+
 /* The directory of temporary files, made and swept at the first call. */
 static grv_status temp_directory(grv_fs_objects_bucket *bucket, int *ret_fd, grv_error *error)
 {
-    int fd = __atomic_load_n(&bucket->temp_fd, __ATOMIC_ACQUIRE);
+    int fd = temp_fd_of(bucket);
     if (fd >= 0) {
         *ret_fd = fd;
         return GRV_OK;
@@ -165,7 +171,7 @@ static grv_status temp_open(upload *self, grv_error *error)
 static void upload_done(upload *self)
 {
     if (self->fd >= 0) {
-        (void)grv_file_calls()->unlinkat(self->bucket->temp_fd, self->temp, 0);
+        (void)grv_file_calls()->unlinkat(temp_fd_of(self->bucket), self->temp, 0);
         (void)grv_file_close(self->fd, self->temp, NULL);
         self->fd = -1;
     }
@@ -257,7 +263,7 @@ static grv_status upload_sync(upload *self, grv_object_info *ret_info, grv_error
 static grv_status upload_place(upload *self, const grv_fs_place *place, grv_error *error)
 {
     const grv_file_ops *calls = grv_file_calls();
-    int temp_fd = self->bucket->temp_fd;
+    int temp_fd = temp_fd_of(self->bucket);
     if (!self->if_absent) {
         if (calls->renameat(temp_fd, self->temp, place->fd, place->name)) {
             return grv_error_set_errno(error, errno, ORIGIN, "cannot rename %s to %s", self->temp,
