@@ -686,6 +686,14 @@ static grv_status ingest_commit(const grv_call *call, grv_sink *sink, grv_error 
     if (status) {
         return status;
     }
+    if (commit.already_stored && put->cas->config.ordered_blocks) {
+        /* No manifest was written that would have made the blocks durable, and a block of a stored
+         * blob may have come only now: in the place of one that a scrub had set aside. */
+        status = grv_block_store_flush(call, put->cas->config.blocks, error);
+        if (status) {
+            return status;
+        }
+    }
     grv_put_result *result = &put->sink.result;
     result->key = key;
     result->already_stored = commit.already_stored;

@@ -341,6 +341,9 @@ grv_status grv_rocks_sync(grv_rocks *rocks, grv_error *error)
     }
     /* Read first: all up to here is in the log by now, and so in what is synced. */
     uint64_t sequence = rocksdb_get_latest_sequence_number(rocks->db);
+    if (sequence <= grv_watermark_noted(&rocks->watermark)) {
+        return GRV_OK; /* all of it is durable already */
+    }
     char *failed = NULL;
     rocksdb_flush_wal(rocks->db, 1, &failed);
     if (failed) {

@@ -72,6 +72,11 @@ void grv_watermark_raise(grv_watermark *watermark, uint64_t sequence)
     } while (written < 0 && errno == EINTR);
 }
 
+uint64_t grv_watermark_noted(const grv_watermark *watermark)
+{
+    return __atomic_load_n(&watermark->sequence, __ATOMIC_RELAXED);
+}
+
 void grv_watermark_close(grv_watermark *watermark)
 {
     /* Never synced, so nothing is promised that a failed close could break. */

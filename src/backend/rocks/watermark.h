@@ -32,6 +32,9 @@ grv_status grv_watermark_open(int dir, bool read_only, grv_watermark *ret_waterm
  * true as before. Thread-safe. */
 void grv_watermark_raise(grv_watermark *watermark, uint64_t sequence);
 
+/* The greatest number that was noted: all up to it is durable. Thread-safe. */
+uint64_t grv_watermark_noted(const grv_watermark *watermark);
+
 void grv_watermark_close(grv_watermark *watermark);
 
 #endif
