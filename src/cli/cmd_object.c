@@ -285,7 +285,17 @@ static grv_status rm_object(object_run *run, const grv_locator *locator, grv_err
     grv_object_info info;
     const grv_call *call = &run->cli->call;
     grv_status status = grv_object_store_head(call, &run->store->base, locator, &info, error);
-    return status ? status : grv_mutable_object_store_remove(call, run->store, locator, error);
+    if (status && status != GRV_NOT_FOUND) {
+        return status;
+    }
+    /* Also where none is there: that it is gone may be another's removal that is not yet durable.
+     */
+    grv_error failed = GRV_ERROR_INIT;
+    grv_status removed = grv_mutable_object_store_remove(call, run->store, locator, &failed);
+    if (removed) {
+        *error = failed;
+    }
+    return removed ? removed : status;
 }
 
 static int rm_run(object_run *run)
