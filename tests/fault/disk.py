@@ -6,11 +6,11 @@ pending, and makes the trees that may be there after a crash. docs/decisions/pow
 these are its rules:
 
 - A file's bytes and size are durable once the file was synced after they were written.
-- A name (made, renamed, linked, removed) is durable once its directory was synced after that; of a
-  rename from one directory to another that is the directory of the new name.
+- A name (made, linked, removed) is durable once its directory was synced after that. A rename
+  within a directory is one change of it; one into another directory is two, one in each.
 - A sync of the whole file system makes all of it durable.
-- Of what is pending any part may be there, in any order: names one by one, a rename all or nothing,
-  a write in pieces, its size without its bytes (which then are zeros).
+- Of what is pending any part may be there, in any order: names one by one, a rename within a
+  directory all or nothing, a write in pieces, its size without its bytes (which then are zeros).
 - Names in an ordered directory come in the order in which they were changed: if one is there, then
   so are all before it. RocksDB needs that of its directory.
 """
@@ -193,8 +193,13 @@ class Disk:
         elif kind == "rename":
             source, target = self._slot(record.path), self._slot(record.second)
             number = self.now[source]
-            if self.now.get(target) != number:  # two names of one file: a rename does nothing
+            if self.now.get(target) == number:  # two names of one file: a rename does nothing
+                return
+            if source[0] == target[0]:
                 self._change([(source, None), (target, number)], target[0])
+            else:
+                self._change([(target, number)], target[0])
+                self._change([(source, None)], source[0])
         elif kind == "link":
             slot = self._slot(record.second)
             self._change([(slot, self._find(record.path))], slot[0])
