@@ -65,7 +65,7 @@ static grv_status count_store(fault_rig *rig, grv_error *error)
 {
     grv_store_stats stats;
     grv_status status = grv_store_count(NULL, rig->store, &stats, error);
-    if (!status && (stats.blobs != 2 || stats.blocks != 12)) {
+    if (!status && (stats.blobs != 2 || stats.blocks != RIG_FIRST_BLOCKS + RIG_GONE_BLOCKS)) {
         rig_fail(rig, "the store is counted wrong");
     }
     return status;

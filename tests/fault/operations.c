@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The operations that faults are tried on, each as a program would do it. */
 #include "nth.h"
+#include "store/handle.h"
 #include "store/mark.h"
 
+#include <graviton/maintain.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -173,7 +175,7 @@ static grv_status list_blocks(fault_rig *rig, grv_error *error)
         blocks += status ? 0 : count;
     }
     grv_block_cursor_free(cursor);
-    if (!status && (blocks != stats.blocks || blocks < 12)) {
+    if (!status && (blocks != stats.blocks || blocks < RIG_FIRST_BLOCKS)) {
         rig_fail(rig, "%llu blocks are listed, %llu counted", (unsigned long long)blocks,
                  (unsigned long long)stats.blocks);
     }
@@ -219,10 +221,80 @@ static grv_status mark_blocks(fault_rig *rig, grv_error *error)
         status = grv_mark_pass(NULL, mark, &end, error);
         keys += status || end ? 0 : grv_mark_unasked(mark);
     }
-    if (!status && (keys != 12 || grv_mark_get_totals(mark).references != 12)) {
-        rig_fail(rig, "%llu blocks are named, 12 are", (unsigned long long)keys);
+    if (!status &&
+        (keys != RIG_FIRST_BLOCKS || grv_mark_get_totals(mark).references != RIG_FIRST_BLOCKS)) {
+        rig_fail(rig, "%llu blocks are named, %u are", (unsigned long long)keys, RIG_FIRST_BLOCKS);
     }
     grv_mark_free(mark);
+    return status;
+}
+
+/* A collection, in several passes: the blocks of the blob that is gone go, the others stay. */
+static grv_status collect(fault_rig *rig, grv_error *error)
+{
+    grv_store store = {.blocks = rig->blocks, .manifests = rig->manifests, .blobs = rig->blobs};
+    grv_collect_config config = {.keys_max = 8};
+    grv_collect_report report = {0};
+    grv_status status = grv_store_collect(NULL, &store, &config, &report, error);
+    grv_block_stats stats = {0};
+    if (!status) {
+        status = grv_block_store_stats(NULL, rig->blocks, &stats, error);
+    }
+    if (!status && (stats.blocks != RIG_FIRST_BLOCKS || report.missing_blocks > 0)) {
+        rig_fail(rig, "after a collection %llu blocks are left, want %u",
+                 (unsigned long long)stats.blocks, RIG_FIRST_BLOCKS);
+    }
+    return status;
+}
+
+/* Sets a block aside, as a scrubber does, and sweeps. */
+static grv_status set_aside(fault_rig *rig, grv_error *error)
+{
+    const rig_blob *gone = &rig->items[RIG_GONE];
+    grv_block_key key = {.size = 64u << 10};
+    bool moved = false;
+    bool missing = false;
+    grv_block_sweep sweep;
+    grv_status status =
+        grv_digest_of(GRV_HASH_BLAKE3, grv_bytes_of(gone->data, key.size), &key.digest, error);
+    if (!status) {
+        status = grv_block_store_quarantine(NULL, rig->blocks, &key, 1, &moved, error);
+    }
+    if (!status) {
+        status = grv_block_store_missing(NULL, rig->blocks, &key, 1, &missing, error);
+    }
+    if (!status && !missing) {
+        rig_fail(rig, "a block in quarantine is said to be there");
+    }
+    return status ? status : grv_block_store_sweep(NULL, rig->blocks, false, &sweep, error);
+}
+
+/* Writes a record, and another over it. */
+static grv_status set_state(fault_rig *rig, grv_error *error)
+{
+    static const char *const texts[2] = {"at the start", "further on"};
+    grv_buffer text;
+    grv_buffer_init(&text, 1000);
+    grv_status status = GRV_OK;
+    for (size_t i = 0; i < 2 && !status; i++) {
+        text.size = 0;
+        status = grv_manifest_repo_state_get(NULL, rig->manifests, "fault", &text, error);
+        bool there = status == GRV_OK;
+        if (there || status == GRV_NOT_FOUND) {
+            grv_bytes before = grv_buffer_bytes(&text);
+            status =
+                grv_manifest_repo_state_set(NULL, rig->manifests, "fault", there ? &before : NULL,
+                                            grv_bytes_of(texts[i], strlen(texts[i])), error);
+        }
+    }
+    text.size = 0;
+    if (!status) {
+        status = grv_manifest_repo_state_get(NULL, rig->manifests, "fault", &text, error);
+    }
+    if (!status && (text.size != strlen(texts[1]) || memcmp(text.data, texts[1], text.size) != 0)) {
+        rig_fail(rig, "a record is not what was written");
+    }
+    grv_buffer_done(&text);
     return status;
 }
 
@@ -252,6 +324,9 @@ const nth_operation nth_operations[] = {
     {.name = "list of blocks", .run = list_blocks},
     {.name = "removal of a block", .run = collect_block},
     {.name = "mark", .run = mark_blocks},
+    {.name = "collection", .run = collect},
+    {.name = "quarantine", .run = set_aside},
+    {.name = "record", .run = set_state},
     {.name = "superblock and descriptor", .run = set_records},
 };
 const size_t nth_operation_count = sizeof nth_operations / sizeof nth_operations[0];

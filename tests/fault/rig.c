@@ -14,7 +14,7 @@
 
 #define CHUNKER  "fixed:64K"
 #define CHUNK    ((size_t)64 << 10)
-#define DATA_MAX ((size_t)61 * CHUNK)
+#define DATA_MAX ((size_t)64 * CHUNK)
 
 static const char *const titles[2] = {"the first title",
                                       "a new title, which is longer than the first one"};
@@ -69,6 +69,7 @@ static const rig_blob *blobs(void)
     all[RIG_MEDIUM] = (rig_blob){.data = data + CHUNK, .size = 10 * CHUNK + 77};
     all[RIG_TINY] = (rig_blob){.data = data + 60 * CHUNK, .size = 5000};
     all[RIG_LARGE] = (rig_blob){.data = data + 12 * CHUNK, .size = 33 * CHUNK + 1};
+    all[RIG_GONE] = (rig_blob){.data = data + 61 * CHUNK, .size = 3 * CHUNK - 1};
     all[RIG_MIXED] = (rig_blob){.data = mixed_content(), .size = 22 * CHUNK};
     for (size_t i = 0; i < RIG_BLOBS; i++) {
         grv_error error = GRV_ERROR_INIT;
@@ -208,6 +209,9 @@ void rig_init(fault_rig *rig, rig_kind kind)
     assert_grv_ok(rig_put(rig, RIG_SMALL, true, &error));
     assert_grv_ok(rig_put(rig, RIG_MEDIUM, false, &error));
     assert_grv_ok(rig_set_title(rig, false, &error));
+    assert_grv_ok(rig_put(rig, RIG_GONE, false, &error));
+    assert_grv_ok(grv_blob_store_remove(NULL, rig->blobs, &rig->items[RIG_GONE].key, &error));
+    rig->items[RIG_GONE].state = RIG_ABSENT;
 }
 
 void rig_done(fault_rig *rig)

@@ -29,8 +29,13 @@ typedef enum rig_name {
     RIG_TINY,   /* one block that is new */
     RIG_LARGE,  /* several tiles, and pages of its manifest */
     RIG_MIXED,  /* RIG_MEDIUM's blocks, new ones, and one repeated */
+    RIG_GONE,   /* put and removed at the start: its RIG_GONE_BLOCKS blocks are garbage */
     RIG_BLOBS
 } rig_name;
+
+/* Blocks of RIG_GONE, and of the blobs that are there from the start. */
+#define RIG_GONE_BLOCKS  3u
+#define RIG_FIRST_BLOCKS 12u
 
 typedef struct rig_blob {
     const uint8_t *data;
