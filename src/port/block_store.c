@@ -233,10 +233,14 @@ grv_status grv_block_cursor_next(const grv_call *call, grv_block_cursor *cursor,
                                  grv_error *error)
 {
     assert(capacity > 0);
+    if (cursor->failed) {
+        return grv_error_set(error, cursor->failed, "blocks", "this list failed earlier (%s)",
+                             grv_status_name(cursor->failed));
+    }
     size_t count = 0;
-    grv_status status = cursor->ops->next(call, cursor, entries, capacity, &count, error);
-    if (status) {
-        return status;
+    cursor->failed = cursor->ops->next(call, cursor, entries, capacity, &count, error);
+    if (cursor->failed) {
+        return cursor->failed;
     }
     assert(count <= capacity);
     *ret_count = count;

@@ -173,6 +173,10 @@ static grv_status list_blocks(fault_rig *rig, grv_error *error)
         grv_block_entry entries[5];
         status = grv_block_cursor_next(NULL, cursor, entries, 5, &count, error);
         blocks += status ? 0 : count;
+        grv_error later = GRV_ERROR_INIT;
+        if (status && grv_block_cursor_next(NULL, cursor, entries, 5, &count, &later) != status) {
+            rig_fail(rig, "a list that failed gives another status afterwards");
+        }
     }
     grv_block_cursor_free(cursor);
     if (!status && (blocks != stats.blocks || blocks < RIG_FIRST_BLOCKS)) {

@@ -195,7 +195,8 @@ struct grv_block_batch {
 /* Operations of a list cursor. No slot is NULL. */
 typedef struct grv_block_cursor_ops {
     const char *name;
-    /* Up to `capacity` (> 0) next entries; *ret_count 0 at the end, and again after it. */
+    /* Up to `capacity` (> 0) next entries; *ret_count 0 at the end, and again after it. A failure
+     * ends the list, for entries may have been lost with it: every further call gives it again. */
     grv_status (*next)(const grv_call *call, grv_block_cursor *cursor, grv_block_entry entries[],
                        size_t capacity, size_t *ret_count, grv_error *error);
     void (*free)(grv_block_cursor *cursor);
@@ -204,6 +205,7 @@ typedef struct grv_block_cursor_ops {
 /* Base of every list cursor; embed it as the first member. */
 struct grv_block_cursor {
     const grv_block_cursor_ops *ops;
+    grv_status failed; /* kept by the dispatchers; zero at first */
 };
 
 /* Constructors call this: sets the base up after checking that no slot is missing. GRV_INTERNAL

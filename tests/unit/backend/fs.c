@@ -521,6 +521,39 @@ static void a_directory_that_is_none_is_not_an_absent_block(void **state)
     assert_grv_ok(store_numbers(f->store, 0, 1, &error));
 }
 
+static bool readdir_fails;
+
+static struct dirent *failing_readdir(DIR *entries)
+{
+    if (readdir_fails) {
+        errno = EIO;
+        return NULL;
+    }
+    return readdir(entries);
+}
+
+/* Its second window cannot be read: what follows is unknown, and must not look like the end. */
+static void a_list_that_failed_never_ends_cleanly(void **state)
+{
+    fixture *f = *state;
+    grv_error error = GRV_ERROR_INIT;
+    assert_grv_ok(store_numbers(f->store, 0, 20, &error));
+    calls_ops.readdir = failing_readdir;
+    grv_block_cursor *cursor = NULL;
+    grv_block_entry entries[7];
+    size_t count = 0;
+    assert_grv_ok(grv_block_store_open_list(NULL, f->store, NULL, &cursor, &error));
+    assert_grv_ok(grv_block_cursor_next(NULL, cursor, entries, 7, &count, &error));
+    assert_int_equal(count, 7);
+    readdir_fails = true;
+    assert_grv_status(grv_block_cursor_next(NULL, cursor, entries, 7, &count, &error),
+                      GRV_UNAVAILABLE);
+    readdir_fails = false;
+    assert_grv_status(grv_block_cursor_next(NULL, cursor, entries, 7, &count, &error),
+                      GRV_UNAVAILABLE);
+    grv_block_cursor_free(cursor);
+}
+
 static void lists_pass_over_foreign_names_in_small_windows(void **state)
 {
     fixture *f = *state;
@@ -651,6 +684,7 @@ int main(void)
         TEST(a_file_of_another_size_is_corrupt_and_put_heals_it),
         TEST(a_directory_that_is_none_is_not_an_absent_block),
         TEST(lists_pass_over_foreign_names_in_small_windows),
+        TEST(a_list_that_failed_never_ends_cleanly),
         TEST(a_superblock_too_large_is_corrupt),
         TEST(opening_without_create_makes_nothing),
         TEST(bad_prefixes_are_refused),
