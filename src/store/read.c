@@ -355,6 +355,9 @@ static grv_status fetch_failure(const grv_call *call, reader *source, const read
         return grv_error_set(error, GRV_NOT_FOUND, "cas", "blob %s was removed while it was read",
                              blob);
     }
+    if (status) {
+        return status; /* removed or damaged: nobody can tell */
+    }
     size_t i = 0;
     uint64_t offset = fetch->offset;
     while (i + 1 < fetch->count && fetch->statuses[i] != GRV_NOT_FOUND) {

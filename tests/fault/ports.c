@@ -90,6 +90,33 @@ static void data_that_come_short_are_never_believed(void **state)
     }
 }
 
+/* A block is missing; whether its blob was removed meanwhile cannot be asked: that is no damage. */
+static void a_missing_block_is_damage_only_where_the_blob_is_there(void **state)
+{
+    (void)state;
+    fault_rig rig = {.doing = "get of a blob that lacks a block", .turn = 1};
+    rig_init(&rig, RIG_MEMORY);
+    grv_error error = GRV_ERROR_INIT;
+    const rig_blob *blob = &rig.items[RIG_MEDIUM];
+    grv_block_key key = {.size = 64u << 10};
+    bool removed = false;
+    assert_grv_ok(grv_digest_of(GRV_HASH_BLAKE3, grv_bytes_of(blob->data + key.size, key.size),
+                                &key.digest, &error));
+    assert_grv_ok(grv_block_store_remove(NULL, rig.blocks, &key, 1, &removed, &error));
+    assert_true(removed);
+    static const port_fault refuse = {GRV_FAULT_REFUSE, GRV_UNAVAILABLE};
+    for (uint64_t fired = 1; fired > 0; rig.turn++) {
+        arm(&refuse, &rig, rig.turn, false);
+        grv_status status = rig_get(&rig, RIG_MEDIUM, GRV_RANGE_ALL, &error);
+        fired = disarm(&rig);
+        if (status != (fired ? GRV_UNAVAILABLE : GRV_CORRUPT)) {
+            rig_fail(&rig, "it ended with %s: %s", grv_status_name(status), error.message);
+        }
+    }
+    assert_true(rig.turn > 4);
+    rig_done(&rig);
+}
+
 static void a_slow_call_ends_at_its_deadline(void **state)
 {
     (void)state;
@@ -121,6 +148,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_is_told_as_such),
         cmocka_unit_test(a_call_whose_answer_is_lost_may_have_been_done),
         cmocka_unit_test(data_that_come_short_are_never_believed),
+        cmocka_unit_test(a_missing_block_is_damage_only_where_the_blob_is_there),
         cmocka_unit_test(a_slow_call_ends_at_its_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
