@@ -125,7 +125,11 @@ static grv_status temp_directory(grv_fs_objects_bucket *bucket, int *ret_fd, grv
 static grv_status temp_claim(int fd, const char *name, bool *ret_mine, grv_error *error)
 {
     struct stat st;
-    *ret_mine = grv_file_calls()->flock(fd, LOCK_EX | LOCK_NB) == 0;
+    int locked;
+    do {
+        locked = grv_file_calls()->flock(fd, LOCK_EX | LOCK_NB);
+    } while (locked && errno == EINTR);
+    *ret_mine = locked == 0;
     if (!*ret_mine) {
         return errno == EWOULDBLOCK
                    ? GRV_OK
