@@ -10,6 +10,9 @@
 #include <graviton/port/block_store.h>
 #include <graviton/port/key_value_store.h>
 #include <graviton/port/manifest_repo.h>
+#include <graviton/port/mutable_object_store.h>
+#include <graviton/port/range_tracker.h>
+#include <graviton/port/replica_index.h>
 
 /* How a call fails. */
 typedef enum grv_fault_kind {
@@ -66,5 +69,15 @@ grv_status grv_block_store_fault_new(grv_block_store *inner, grv_fault_plan *pla
 /* Over a manifest repository; its lists and references too. */
 grv_status grv_manifest_repo_fault_new(grv_manifest_repo *inner, grv_fault_plan *plan,
                                        grv_manifest_repo **ret_repo, grv_error *error);
+/* Over a mutable object store, and so over an immutable one; its sinks, sources and lists too. A
+ * source that it cuts ends early: for whoever reads it to find. */
+grv_status grv_object_store_fault_new(grv_mutable_object_store *inner, grv_fault_plan *plan,
+                                      grv_mutable_object_store **ret_store, grv_error *error);
+/* Over a replica index and its lists. */
+grv_status grv_replica_index_fault_new(grv_replica_index *inner, grv_fault_plan *plan,
+                                       grv_replica_index **ret_index, grv_error *error);
+/* Over a range tracker and its lists. */
+grv_status grv_range_tracker_fault_new(grv_range_tracker *inner, grv_fault_plan *plan,
+                                       grv_range_tracker **ret_tracker, grv_error *error);
 
 #endif
