@@ -136,6 +136,26 @@ static int fault_flock(int fd, int operation)
     return fails(FILE_FLOCK) ? -1 : grv_file_ops_system.flock(fd, operation);
 }
 
+static int fault_fstatvfs(int fd, struct statvfs *ret_stat)
+{
+    return fails(FILE_STAT) ? -1 : grv_file_ops_system.fstatvfs(fd, ret_stat);
+}
+
+static int fault_fallocate(int fd, int mode, off_t offset, off_t size)
+{
+    return fails(FILE_ROOM) ? -1 : grv_file_ops_system.fallocate(fd, mode, offset, size);
+}
+
+static int fault_ftruncate(int fd, off_t size)
+{
+    return fails(FILE_ROOM) ? -1 : grv_file_ops_system.ftruncate(fd, size);
+}
+
+static int fault_futimens(int fd, const struct timespec times[2])
+{
+    return fails(FILE_ROOM) ? -1 : grv_file_ops_system.futimens(fd, times);
+}
+
 static DIR *fault_fdopendir(int fd)
 {
     return fails(FILE_READDIR) ? NULL : grv_file_ops_system.fdopendir(fd);
@@ -176,6 +196,10 @@ void file_faults_begin(const file_fault *fault, uint64_t n, bool persistent)
     table.fstatat = fault_fstatat;
     table.fstat = fault_fstat;
     table.flock = fault_flock;
+    table.fstatvfs = fault_fstatvfs;
+    table.fallocate = fault_fallocate;
+    table.ftruncate = fault_ftruncate;
+    table.futimens = fault_futimens;
     table.fdopendir = fault_fdopendir;
     table.readdir = fault_readdir;
     table.closedir = fault_closedir;

@@ -19,10 +19,11 @@ enum {
     FILE_LINK = 1 << 7,
     FILE_UNLINK = 1 << 8,
     FILE_MKDIR = 1 << 9,
-    FILE_STAT = 1 << 10, /* fstat and fstatat */
+    FILE_STAT = 1 << 10, /* fstat, fstatat and fstatvfs */
     FILE_FLOCK = 1 << 11,
     FILE_READDIR = 1 << 12, /* fdopendir, readdir, closedir */
-    FILE_ALL = (1 << 13) - 1
+    FILE_ROOM = 1 << 13,    /* fallocate, ftruncate, futimens */
+    FILE_ALL = (1 << 14) - 1
 };
 
 /* What fails. */

@@ -49,8 +49,9 @@ static void an_input_output_error_fails_the_operation_cleanly(void **state)
 static void a_full_disk_leaves_nothing_behind(void **state)
 {
     (void)state;
-    static const file_fault fault = {
-        FILE_OPENAT | FILE_WRITE | FILE_SYNC | FILE_RENAME | FILE_LINK | FILE_MKDIR, ENOSPC};
+    static const file_fault fault = {FILE_OPENAT | FILE_WRITE | FILE_SYNC | FILE_RENAME |
+                                         FILE_LINK | FILE_MKDIR | FILE_ROOM,
+                                     ENOSPC};
     const nth_faults faults = {.name = "ENOSPC",
                                .config = &fault,
                                .arm = arm,
@@ -59,6 +60,9 @@ static void a_full_disk_leaves_nothing_behind(void **state)
                                .tidy = true};
     for (size_t i = 0; i < 6; i++) { /* those that put */
         nth_run(&faults, RIG_FS, &nth_operations[i]);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        nth_run(&faults, RIG_FS, &nth_object_operations[i]);
     }
 }
 
@@ -116,8 +120,9 @@ static void a_store_opens_or_says_why_not(void **state)
     static const nth_operation make = {
         .name = "making of a store", .run = open_whole_store, .on_closed = true, .on_empty = true};
     static const file_fault fault = {FILE_ALL, EIO};
-    static const file_fault full = {
-        FILE_OPENAT | FILE_WRITE | FILE_SYNC | FILE_RENAME | FILE_LINK | FILE_MKDIR, ENOSPC};
+    static const file_fault full = {FILE_OPENAT | FILE_WRITE | FILE_SYNC | FILE_RENAME | FILE_LINK |
+                                        FILE_MKDIR | FILE_ROOM,
+                                    ENOSPC};
     nth_faults faults = {.name = "EIO",
                          .config = &fault,
                          .arm = arm,

@@ -8,11 +8,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The fault after `n`: one by one at first, then in growing steps. */
-static uint64_t next_turn(uint64_t n)
+/* The fault after `n`: one by one at first, then in growing steps; larger ones over RocksDB, which
+ * takes its time to open. */
+static uint64_t next_turn(rig_kind kind, uint64_t n)
 {
     const char *bounded = getenv("GRAVITON_TEST_BOUNDED");
-    return n + 1 + n / (bounded && *bounded == '1' ? 6 : 60);
+    if (bounded && *bounded == '1') {
+        return n + 1 + n / 6;
+    }
+    return n + 1 + n / (kind == RIG_STORE ? 20 : 60);
 }
 
 /* An operation that failed says so in full. */
@@ -96,7 +100,7 @@ static void run_operation(const nth_faults *faults, rig_kind kind, const nth_ope
              persistent ? "for good" : "once");
     fault_rig rig = {.doing = doing, .turn = 1};
     while (run_once(faults, &rig, kind, operation, persistent) > 0) {
-        rig.turn = next_turn(rig.turn);
+        rig.turn = next_turn(kind, rig.turn);
     }
     if (getenv("GRAVITON_TEST_VERBOSE")) {
         fprintf(stderr, "# %s: %llu faults\n", doing, (unsigned long long)rig.turn - 1);
@@ -109,18 +113,35 @@ void nth_run(const nth_faults *faults, rig_kind kind, const nth_operation *opera
     run_operation(faults, kind, operation, true);
 }
 
+void nth_run_once(const nth_faults *faults, rig_kind kind, const nth_operation *operation)
+{
+    run_operation(faults, kind, operation, false);
+}
+
+/* All operations; with faults for good too where `both`. */
+static void run_all(const nth_faults *faults, rig_kind kind, bool both)
+{
+    void (*run)(const nth_faults *, rig_kind, const nth_operation *) =
+        both ? nth_run : nth_run_once;
+    run(faults, kind, &nth_open);
+    run(faults, kind, &nth_scrub);
+    for (size_t i = 0; i < nth_operation_count; i++) {
+        run(faults, kind, &nth_operations[i]);
+    }
+    for (size_t i = 0; i < nth_object_operation_count && kind != RIG_KV; i++) {
+        run(faults, kind, &nth_object_operations[i]);
+    }
+    for (size_t i = 0; i < nth_index_operation_count && kind == RIG_KV; i++) {
+        run(faults, kind, &nth_index_operations[i]);
+    }
+}
+
 void nth_run_all(const nth_faults *faults, rig_kind kind)
 {
-    nth_run(faults, kind, &nth_open);
-    for (size_t i = 0; i < nth_operation_count; i++) {
-        nth_run(faults, kind, &nth_operations[i]);
-    }
+    run_all(faults, kind, true);
 }
 
 void nth_run_all_once(const nth_faults *faults, rig_kind kind)
 {
-    run_operation(faults, kind, &nth_open, false);
-    for (size_t i = 0; i < nth_operation_count; i++) {
-        run_operation(faults, kind, &nth_operations[i], false);
-    }
+    run_all(faults, kind, false);
 }

@@ -35,12 +35,23 @@ typedef struct nth_operation {
 /* The operations on a store, in operations.c: on any rig but RIG_STORE. */
 extern const nth_operation nth_operations[];
 extern const size_t nth_operation_count;
+/* Those on objects, in operations_ports.c; the first three put. */
+extern const nth_operation nth_object_operations[];
+extern const size_t nth_object_operation_count;
+/* Those on replicas and ranges: in a key-value store on any rig. */
+extern const nth_operation nth_index_operations[];
+extern const size_t nth_index_operation_count;
 /* Opening a store. */
 extern const nth_operation nth_open;
+/* Scrubbing one. It believes what it reads twice: no fault that spoils for good may be tried. */
+extern const nth_operation nth_scrub;
 
 /* Runs all of it for one operation. Fails the test where anything is wrong. */
 void nth_run(const nth_faults *faults, rig_kind kind, const nth_operation *operation);
-/* As nth_run over all operations, opening included. */
+/* As nth_run, with faults that happen once only. */
+void nth_run_once(const nth_faults *faults, rig_kind kind, const nth_operation *operation);
+/* As nth_run over all operations, opening included; those on objects where the rig's kind has its
+ * own, those on replicas and ranges on RIG_KV. */
 void nth_run_all(const nth_faults *faults, rig_kind kind);
 /* As nth_run_all, with faults that happen once only: for those that are tried again for ever. */
 void nth_run_all_once(const nth_faults *faults, rig_kind kind);

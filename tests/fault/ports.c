@@ -88,6 +88,43 @@ static void data_that_come_short_are_never_believed(void **state)
     for (size_t i = 0; i < nth_operation_count - 2; i++) { /* not the last two: free text */
         nth_run(&faults, RIG_KV, &nth_operations[i]);
     }
+    nth_run_once(&faults, RIG_KV, &nth_scrub);
+    for (size_t i = 0; i < nth_index_operation_count; i++) {
+        nth_run(&faults, RIG_KV, &nth_index_operations[i]);
+    }
+}
+
+/* An object's own reader must know how long it is: the layer shows it an end that comes early. */
+static void an_object_that_comes_short_ends_early(void **state)
+{
+    (void)state;
+    fault_rig rig = {.doing = "get of an object, cut short", .turn = 1};
+    rig_init(&rig, RIG_MEMORY);
+    static const port_fault cut = {GRV_FAULT_CUT, GRV_OK};
+    const grv_locator locator = rig_locator(&rig, RIG_FIRST);
+    uint64_t short_ones = 0;
+    for (uint64_t fired = 1; fired > 0; rig.turn++) {
+        grv_error error = GRV_ERROR_INIT;
+        grv_object_info info;
+        grv_source *source = NULL;
+        arm(&cut, &rig, rig.turn, false);
+        assert_grv_ok(grv_object_store_open_get(NULL, &rig.objects->base, &locator, GRV_RANGE_ALL,
+                                                &info, &source, &error));
+        uint64_t size = 0;
+        grv_bytes view = {.size = 1};
+        while (view.size > 0) {
+            assert_grv_ok(grv_source_next(NULL, source, 70000, &view, &error));
+            size += view.size;
+        }
+        grv_source_free(source);
+        fired = disarm(&rig);
+        assert_true(size <= info.size_bytes);
+        short_ones += size < info.size_bytes;
+    }
+    /* The first call opened it and the last one saw its end; each of the others gave bytes. */
+    assert_int_equal(short_ones, rig.turn - 4);
+    assert_true(short_ones > 2);
+    rig_done(&rig);
 }
 
 /* A block is missing; whether its blob was removed meanwhile cannot be asked: that is no damage. */
@@ -148,6 +185,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_is_told_as_such),
         cmocka_unit_test(a_call_whose_answer_is_lost_may_have_been_done),
         cmocka_unit_test(data_that_come_short_are_never_believed),
+        cmocka_unit_test(an_object_that_comes_short_ends_early),
         cmocka_unit_test(a_missing_block_is_damage_only_where_the_blob_is_there),
         cmocka_unit_test(a_slow_call_ends_at_its_deadline),
     };

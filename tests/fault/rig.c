@@ -152,6 +152,9 @@ grv_status rig_open(fault_rig *rig, grv_error *error)
     if (!status) {
         status = grv_blob_store_cas_new(&config, &rig->blobs, error);
     }
+    if (!status) {
+        status = rig_ports_open(rig, error);
+    }
     if (status) {
         rig_close(rig);
     }
@@ -166,6 +169,7 @@ void rig_close(fault_rig *rig)
         rig->blobs = NULL;
         return;
     }
+    rig_ports_close(rig);
     grv_blob_store_free(rig->blobs);
     rig->blobs = NULL;
     grv_manifest_repo_free(rig->manifests);
@@ -212,12 +216,16 @@ void rig_init(fault_rig *rig, rig_kind kind)
     assert_grv_ok(rig_put(rig, RIG_GONE, false, &error));
     assert_grv_ok(grv_blob_store_remove(NULL, rig->blobs, &rig->items[RIG_GONE].key, &error));
     rig->items[RIG_GONE].state = RIG_ABSENT;
+    if (kind != RIG_STORE) {
+        rig_ports_fill(rig);
+    }
 }
 
 void rig_done(fault_rig *rig)
 {
     rig_close(rig);
     grv_block_store_free(rig->blocks);
+    grv_mutable_object_store_free(rig->objects);
     grv_kv_free(rig->kv);
     if (rig->directory[0]) {
         test_temp_remove(rig->directory);
@@ -480,11 +488,11 @@ static void check_blob(fault_rig *rig, rig_name name)
     must(rig, rig_get(rig, name, GRV_RANGE_ALL, &error), "a full read", &error);
 }
 
-/* Files under the block store's directory of temporary ones. */
-static size_t count_temporary(const fault_rig *rig)
+/* Files in one of the directories of temporary files. */
+static size_t count_temporary(const fault_rig *rig, const char *where)
 {
     char path[512];
-    snprintf(path, sizeof path, "%s/cas/blocks/.tmp", rig->directory);
+    snprintf(path, sizeof path, "%s/%s/.tmp", rig->directory, where);
     DIR *entries = opendir(path);
     size_t count = 0;
     while (entries) {
@@ -513,14 +521,18 @@ void rig_check(fault_rig *rig, bool tidy)
     }
     if (rig->kind != RIG_STORE) {
         must(rig, rig_get_records(rig, &error), "reading the records", &error);
+        rig_ports_check(rig);
     }
     grv_budget *budget = &((grv_cas *)(void *)rig->blobs)->budget;
     if (!grv_budget_try(budget, budget->total)) {
         rig_fail(rig, "the memory budget was not given back");
     }
     grv_budget_give(budget, budget->total);
-    if (tidy && rig->kind == RIG_FS && count_temporary(rig) > 0) {
-        rig_fail(rig, "%zu temporary files are left", count_temporary(rig));
+    if (tidy && rig->kind == RIG_FS) {
+        size_t left = count_temporary(rig, "cas/blocks") + count_temporary(rig, "objects");
+        if (left > 0) {
+            rig_fail(rig, "%zu temporary files are left", left);
+        }
     }
 }
 

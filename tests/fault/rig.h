@@ -19,6 +19,11 @@ typedef enum rig_kind {
     RIG_STORE   /* a whole store in a directory: files and RocksDB, no fault layers */
 } rig_kind;
 
+/* The objects that tests speak of, and what one may have; of the last two kinds of content none is
+ * the other's prefix. */
+enum { RIG_FIRST, RIG_COPY, RIG_NEW, RIG_OBJECTS };
+enum { RIG_NO_OBJECT = 1, RIG_OLD_BYTES = 2, RIG_NEW_BYTES = 4 };
+
 /* What is known of a thing that operations change. */
 typedef enum rig_state { RIG_ABSENT, RIG_PRESENT, RIG_EITHER } rig_state;
 
@@ -53,8 +58,15 @@ typedef struct fault_rig {
     grv_block_store *blocks;
     grv_manifest_repo *manifests;
     grv_blob_store *blobs;
+    grv_mutable_object_store *objects;
+    grv_replica_index *replicas;
+    grv_range_tracker *ranges;
     rig_blob items[RIG_BLOBS];
-    rig_state new_title;  /* RIG_SMALL's attributes are the new ones */
+    unsigned contents[RIG_OBJECTS]; /* what each object may have: any of these */
+    rig_state second_replica;       /* the key has a second locator */
+    rig_state second_range;         /* the locator has a second range */
+    rig_state other_ranges;         /* RIG_NEW's locator is tracked too */
+    rig_state new_title;            /* RIG_SMALL's attributes are the new ones */
     rig_state new_record; /* superblock and descriptor: PRESENT both new, ABSENT both old */
     const char *doing;    /* for messages: which operation, which fault */
     uint64_t turn;
@@ -89,6 +101,41 @@ grv_status rig_get_title(fault_rig *rig, grv_error *error);
 grv_status rig_set_records(fault_rig *rig, grv_error *error);
 /* Reads and compares them. */
 grv_status rig_get_records(fault_rig *rig, grv_error *error);
+
+/*
+ * The ports beside the store's own, in rig_ports.c: objects, replicas and ranges. Not of RIG_STORE.
+ * The first four are steps of those of the whole rig.
+ */
+grv_status rig_ports_open(fault_rig *rig, grv_error *error);
+void rig_ports_close(fault_rig *rig);
+void rig_ports_fill(fault_rig *rig);
+void rig_ports_check(fault_rig *rig);
+
+/* The locator of one of the objects. */
+grv_locator rig_locator(const fault_rig *rig, unsigned object);
+/* Puts the old or the new bytes. */
+grv_status rig_put_object(fault_rig *rig, unsigned object, bool new_bytes, bool if_absent,
+                          grv_error *error);
+/* Copies RIG_FIRST to RIG_COPY; removes an object. */
+grv_status rig_copy_object(fault_rig *rig, grv_error *error);
+grv_status rig_remove_object(fault_rig *rig, unsigned object, grv_error *error);
+/* Reads an object and compares; *ret_has is the content it has. */
+grv_status rig_get_object(fault_rig *rig, unsigned object, unsigned *ret_has, grv_error *error);
+/* Lists the objects; none may be missing. */
+grv_status rig_list_objects(fault_rig *rig, grv_error *error);
+/* Adds the second locator; takes it away; makes the first one or both the key's locators. */
+grv_status rig_add_replica(fault_rig *rig, grv_error *error);
+grv_status rig_remove_replica(fault_rig *rig, grv_error *error);
+grv_status rig_set_replicas(fault_rig *rig, bool second, grv_error *error);
+/* Reads and lists the key's locators and compares. */
+grv_status rig_get_replicas(fault_rig *rig, grv_error *error);
+grv_status rig_list_replicas(fault_rig *rig, grv_error *error);
+/* Merges the second range; begins, resets and forgets ranges at RIG_NEW's locator. */
+grv_status rig_merge_range(fault_rig *rig, grv_error *error);
+grv_status rig_track_other(fault_rig *rig, grv_error *error);
+/* Reads and lists the locators' ranges and compares. */
+grv_status rig_get_ranges(fault_rig *rig, grv_error *error);
+grv_status rig_list_ranges(fault_rig *rig, grv_error *error);
 
 /* Checks everything, with no faults: contents, lists, attributes, records, the memory budget, and
  * that no temporary file is left where `tidy`. */
