@@ -29,10 +29,10 @@ static grv_status check_watermark(grv_rocks *rocks, grv_error *error)
         return GRV_OK;
     }
     return grv_error_set(error, GRV_CORRUPT, "rocks",
-                         "the database ends at write %llu, but %llu were acknowledged as durable: "
-                         "its log is damaged; restore a backup, or remove the file %s to go on "
-                         "without the lost writes",
-                         (unsigned long long)sequence,
+                         "the database in %s ends at write %llu, but %llu were acknowledged as "
+                         "durable: its log is damaged; restore a backup, or remove the file %s to "
+                         "go on without the lost writes",
+                         rocks->directory, (unsigned long long)sequence,
                          (unsigned long long)rocks->watermark.sequence, GRV_WATERMARK_FILE);
 }
 

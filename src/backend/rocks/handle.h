@@ -90,10 +90,27 @@ grv_status grv_rocks_sync(grv_rocks *rocks, grv_error *error);
 /* Notes that values of namespace `ns` were removed. */
 void grv_rocks_note_removed(grv_rocks *rocks, unsigned ns);
 
+/* ---- table.c ---- */
+
+/*
+ * GRV_CORRUPT where a table in `dir` is damaged in the one way that makes RocksDB end the process
+ * when it opens it. Tables that are damaged otherwise are RocksDB's to tell, and so they are good
+ * here; nothing else in the directory is looked at.
+ */
+grv_status grv_rocks_check_tables(int dir, const char *directory, grv_error *error);
+
 /* ---- kv.c ---- */
 
 /* The database of a key-value store of this backend; NULL for another's. */
 grv_rocks *grv_rocks_of_kv(grv_kv *kv);
+
+/* ---- batch.c ---- */
+
+/* Appends the batch's operations to `writes`. No other batch may write into the ranges that it
+ * removes until it is written. */
+grv_status grv_rocks_add_operations(const grv_call *call, grv_rocks *rocks,
+                                    const grv_kv_batch *batch, rocksdb_writebatch_t *writes,
+                                    grv_error *error);
 
 /* ---- open.c ---- */
 

@@ -284,42 +284,6 @@ static grv_status check_guards(const grv_call *call, grv_rocks *rocks, const grv
     return GRV_OK;
 }
 
-static void add_range_delete(rocksdb_writebatch_t *writes, rocksdb_column_family_handle_t *family,
-                             const grv_kv_op *op)
-{
-    /* RocksDB wants an end, behind every key there can be, and no range the wrong way round. */
-    char last[GRV_KV_KEY_MAX + 1];
-    memset(last, 0xff, sizeof last);
-    grv_bytes end = op->end.size ? op->end : grv_bytes_of(last, sizeof last);
-    if (grv_bytes_compare(op->key, end) < 0) {
-        rocksdb_writebatch_delete_range_cf(writes, family, (const char *)op->key.data, op->key.size,
-                                           (const char *)end.data, end.size);
-    }
-}
-
-static rocksdb_writebatch_t *make_writes(grv_rocks *rocks, const grv_kv_batch *batch)
-{
-    rocksdb_writebatch_t *writes = rocksdb_writebatch_create();
-    for (size_t i = 0; i < batch->op_count; i++) {
-        const grv_kv_op *op = &batch->ops[i];
-        rocksdb_column_family_handle_t *family = rocks->families[op->ns];
-        switch (op->kind) {
-        case GRV_KV_PUT:
-            rocksdb_writebatch_put_cf(writes, family, (const char *)op->key.data, op->key.size,
-                                      op->value.size ? (const char *)op->value.data : "",
-                                      op->value.size);
-            break;
-        case GRV_KV_DELETE:
-            rocksdb_writebatch_delete_cf(writes, family, (const char *)op->key.data, op->key.size);
-            break;
-        case GRV_KV_DELETE_RANGE:
-            add_range_delete(writes, family, op);
-            break;
-        }
-    }
-    return writes;
-}
-
 /* Writes what the guards allowed. */
 static grv_status write_batch(grv_rocks *rocks, rocksdb_writebatch_t *writes,
                               grv_durability durability, grv_error *error)
@@ -358,7 +322,17 @@ static uint64_t batch_size(const grv_kv_batch *batch)
     return size;
 }
 
-/* One attempt at a batch, from inside. */
+static bool has_ranges(const grv_kv_batch *batch)
+{
+    for (size_t i = 0; i < batch->op_count; i++) {
+        if (batch->ops[i].kind == GRV_KV_DELETE_RANGE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One attempt at a batch, from inside. What ranges hold is looked up while they are locked. */
 static grv_status write_inside(const grv_call *call, rocks_kv *kv, const grv_kv_batch *batch,
                                grv_error *error)
 {
@@ -366,10 +340,19 @@ static grv_status write_inside(const grv_call *call, rocks_kv *kv, const grv_kv_
     if (status) {
         return status;
     }
-    rocksdb_writebatch_t *writes = make_writes(kv->rocks, batch);
+    rocksdb_writebatch_t *writes = rocksdb_writebatch_create();
+    bool ranges = has_ranges(batch);
+    if (!ranges) {
+        status = grv_rocks_add_operations(call, kv->rocks, batch, writes, error);
+    }
     grv_stripes_claim claim;
     grv_stripes_lock(&kv->stripes, batch, &claim);
-    status = check_guards(call, kv->rocks, batch, error);
+    if (!status) {
+        status = check_guards(call, kv->rocks, batch, error);
+    }
+    if (!status && ranges) {
+        status = grv_rocks_add_operations(call, kv->rocks, batch, writes, error);
+    }
     if (!status) {
         status = write_batch(kv->rocks, writes, batch->durability, error);
     }
@@ -448,6 +431,7 @@ static grv_status rocks_kv_open_scan(const grv_call *call, grv_kv *base, const g
     cursor_set_bounds(cursor, scan);
     cursor->read = rocksdb_readoptions_create();
     rocksdb_readoptions_set_total_order_seek(cursor->read, 1);
+    rocksdb_readoptions_set_ignore_range_deletions(cursor->read, 1); /* see batch.c */
     if (cursor->prefix.size) {
         rocksdb_readoptions_set_iterate_lower_bound(cursor->read, (const char *)cursor->prefix.data,
                                                     cursor->prefix.size);

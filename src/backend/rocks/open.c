@@ -174,7 +174,11 @@ grv_status grv_rocks_database_open(grv_rocks *rocks, bool exists, bool read_only
     rocksdb_options_t *large = NULL;
     grv_rocks_options_new(config, &options, &large);
     family_list list = {0};
-    grv_status status = list_fill(&list, config, exists, read_only, options, error);
+    grv_status status =
+        exists ? grv_rocks_check_tables(rocks->dir, config->directory, error) : GRV_OK;
+    if (!status) {
+        status = list_fill(&list, config, exists, read_only, options, error);
+    }
     if (!status) {
         for (size_t i = 0; i < list.count; i++) {
             list.options[i] = strcmp(list.names[i], GRV_ROCKS_LARGE) == 0 ? large : options;

@@ -36,7 +36,11 @@ static void claim_fill(grv_stripes_claim *claim, const grv_kv_batch *batch)
     memset(claim, 0, sizeof *claim);
     for (size_t i = 0; i < batch->op_count; i++) {
         const grv_kv_op *op = &batch->ops[i];
-        claim->shared[op->ns] |= op->kind == GRV_KV_DELETE_RANGE ? UINT64_MAX : stripe_of(op->key);
+        if (op->kind == GRV_KV_DELETE_RANGE) {
+            claim->alone[op->ns] = UINT64_MAX;
+        } else {
+            claim->shared[op->ns] |= stripe_of(op->key);
+        }
     }
     for (size_t i = 0; i < batch->guard_count; i++) {
         claim->alone[batch->guards[i].ns] |= stripe_of(batch->guards[i].key);

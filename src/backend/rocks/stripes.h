@@ -2,9 +2,10 @@
 /*
  * Key locks that make guards atomic with the writes they decide on. A key belongs to one of 64
  * stripes of its namespace. A batch holds the stripes of its guards alone and those of its writes
- * shared: so no guarded key changes between the look and the write, batches without guards never
- * wait for each other, and guarded ones on different keys share a sync of the log. Stripes are
- * held over that sync, because the answer to a guard must hold until the write is done.
+ * shared, and those of a namespace in which it removes a range alone: so no guarded key changes
+ * between the look and the write, batches without guards never wait for each other, and guarded
+ * ones on different keys share a sync of the log. Stripes are held over that sync, because the
+ * answer to a guard must hold until the write is done.
  *
  * RocksDB's own optimistic transactions are not used: they cost 58 MiB for a million mutexes at
  * each open, and exclude range deletes.
