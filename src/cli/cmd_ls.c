@@ -93,6 +93,11 @@ static grv_status ls_list(cli_run *cli, uint64_t limit, cli_tally *tally, grv_er
             status = GRV_OK;
             continue;
         }
+        if (status == GRV_INVALID_ARGUMENT && tally->failed > 0) {
+            /* What was told ends the list, being no single record's. */
+            status = grv_error_set(error, GRV_CORRUPT, "ls",
+                                   "the list of blobs cannot go on: there may be more");
+        }
         if (status || count == 0) {
             break;
         }

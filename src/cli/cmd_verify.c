@@ -257,6 +257,10 @@ static grv_status verify_all(verify_run *run, grv_error *error)
         if ((status == GRV_CORRUPT || status == GRV_UNSUPPORTED) && verify_goes_on(run, error)) {
             continue; /* one record that cannot be read: the list has the others */
         }
+        if (status == GRV_INVALID_ARGUMENT && run->tally.failed > 0) {
+            status = grv_error_set(error, GRV_CORRUPT, "verify",
+                                   "the list of blobs cannot go on: there may be more, unchecked");
+        }
         if (!status && count > 0) {
             status = verify_listed(run, infos, count, error);
         }

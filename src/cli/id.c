@@ -118,6 +118,10 @@ static grv_status candidates_find(const grv_call *call, grv_store *store, const 
             status = GRV_OK;
             continue;
         }
+        if (status == GRV_INVALID_ARGUMENT && unread.status) {
+            *error = unread; /* it ended the list: there may be more that fit */
+            status = unread.status;
+        }
         if (status || got == 0) {
             break;
         }
