@@ -23,7 +23,7 @@ help:
 	@echo "make bench    figures, each beside a baseline of the same run"
 	@echo "make fuzz     every decoder under libFuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make model    random operations against a model, SEEDS=$(SEEDS) on every pair of backends"
-	@echo "make faults   power cuts at every call, and proof that each sync is needed (takes long)"
+	@echo "make faults   power cuts at every call, each sync left out, every stored byte changed (long)"
 	@echo "make install  library, headers, program, man page under PREFIX=$(PREFIX) (DESTDIR too)"
 	@echo "make clean    remove what the others made"
 
@@ -62,6 +62,8 @@ faults: build
 		tests/fault/power.py "$(BUILD)/graviton" "$(BUILD)/tests/fault/record.so" \
 		--spoil "$(BUILD)/tests/fault/fault-spoil" --exhaustive
 	@TMPDIR="$${TMPDIR:-$$(test -w /dev/shm && echo /dev/shm || echo /tmp)}" tests/fault/mutate.py
+	@TMPDIR="$${TMPDIR:-$$(test -w /dev/shm && echo /dev/shm || echo /tmp)}" \
+		tests/fault/flip.py "$(BUILD)/graviton" --spoil "$(BUILD)/tests/fault/fault-spoil" --every
 
 # The prefix is part of what is built (pkg-config's file, the man page's paths), so a directory of
 # its own is configured for it; install itself never compiles, and so never does that as root.
