@@ -436,18 +436,23 @@ static void run_apart(void (*work)(void))
     }
 }
 
-/* Notes that differ in numbers and quoted bytes alone are alike. */
+static bool is_hex(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
+/* Notes that differ in numbers, digests and quoted bytes alone are alike. */
 static void make_shape(const char *text, char ret_shape[NOTE_SIZE])
 {
     size_t size = 0;
-    for (const char *c = text; *c && size + 1 < NOTE_SIZE; c++) {
-        bool number = *c >= '0' && *c <= '9';
-        if (strncmp(c, " near '", 7) == 0) {
-            break;
+    for (const char *c = text; *c && size + 1 < NOTE_SIZE && strncmp(c, " near '", 7) != 0;) {
+        size_t run = 0;
+        while (is_hex(c[run])) {
+            run++;
         }
-        if (!number || size == 0 || ret_shape[size - 1] != '#') {
-            ret_shape[size++] = (char)(number ? '#' : *c);
-        }
+        size_t skip = run >= 8 || (*c >= '0' && *c <= '9') ? run : 0;
+        ret_shape[size++] = (char)(skip ? '#' : *c);
+        c += skip ? skip : 1;
     }
     ret_shape[size] = '\0';
 }

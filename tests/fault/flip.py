@@ -105,7 +105,7 @@ def flip(bench, life, arguments):
         want(process.returncode == 0, f"fault-flip: {process.returncode}: {errors.decode()}")
         for line in out.decode("utf-8", "replace").split("\n")[:-1]:
             verdict, count, file, offset, mask, note = line.split("\t", 5)
-            shape = (verdict, file, re.sub(r"job[0-9]+|near '.*|[0-9]+", "#", note))
+            shape = (verdict, file, re.sub(r"job[0-9]+|near '.*|[0-9a-f]{8,}|[0-9]+", "#", note))
             before = kinds.get(shape)
             total = int(count) + (before.count if before else 0)
             kinds[shape] = Kind(verdict, total, file, int(offset), int(mask), note)
@@ -228,7 +228,7 @@ def main():
     arguments = parser.parse_args()
     harness.main(
         [
-            ("bytes changed", lambda bench: changed_bytes(bench, False, arguments)),
+            ("bytes changed, files", lambda bench: changed_bytes(bench, False, arguments)),
             ("bytes changed, kv:", lambda bench: changed_bytes(bench, True, arguments)),
         ],
         arguments,
