@@ -46,6 +46,11 @@ class Life:
         self.size = 4200 if in_rocks else 300
         self.live()
 
+    def line(self, size):
+        """A block: the store's chunker cuts after each line."""
+        data = self.bench.random.randbytes(size - 1)
+        return data.replace(b"\n", b".") + b"\n"
+
     def place(self, directory):
         if not self.in_rocks:
             return ["--store", directory]
@@ -53,26 +58,25 @@ class Life:
 
     def put(self, data, *words):
         store = self.place(self.directory)
-        blob = self.bench.put(store, data, "--chunker", f"fixed:{self.size}", *words)
+        blob = self.bench.put(store, data, "--chunker", "delimiter:0a", *words)
         self.blobs[blob] = data
 
     def live(self):
-        random, size = self.bench.random, self.size
-        first = random.randbytes(3 * size + 17)
-        self.put(first, "--name", "a first file", "--type", "text/plain")
-        gone = self.bench.put(self.place(self.directory), random.randbytes(size + 1))
-        self.put(first[:size] + random.randbytes(50), "--name", "shares a block")
-        self.bench.run("rm", gone, store=self.place(self.directory)).wants(OK)
-        self.bench.run("gc", store=self.place(self.directory)).wants(OK)
-        self.put(first[size : 2 * size] * 260)  # so many blocks go to pages
+        store = self.place(self.directory)
+        lines = [self.line(self.size) for _ in range(3)]
+        self.put(b"".join(lines) + self.line(17), "--name", "a first file", "--type", "text/plain")
+        gone = self.bench.put(store, self.line(self.size + 1))
+        self.put(lines[0] + self.line(50), "--name", "shares a block")
+        self.bench.run("rm", gone, store=store).wants(OK)
+        self.bench.run("gc", store=store).wants(OK)
+        self.put(lines[1] + b"short\n" * 260)  # so many blocks go to pages
         if self.in_rocks:
             self.flush()
         self.put(b"")
         names = {}
         for i in range(3):  # one process, so that the log holds several writes
-            data = random.randbytes(60 + i) + bytes(200)
+            data = self.line(60 + i) + bytes(200)
             names[self.bench.write(f"{os.path.basename(self.directory)}-{i}", data)] = data
-        store = self.place(self.directory)
         lines = self.bench.run("put", *names, store=store).wants(OK).out.decode().splitlines()
         self.blobs.update((line.split("\t")[0], names[line.split("\t")[1]]) for line in lines)
 
