@@ -1,0 +1,345 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A PostgreSQL server of a test's own, from the system's packages, gone when the test is.
+
+  postgres.py run [--set NAME=VALUE]... [--] COMMAND [ARGUMENT]...
+      runs COMMAND beside a fresh server and exits as it does. COMMAND finds in its environment
+        GRAVITON_TEST_POSTGRES         URL over loopback; its role may create databases and no more
+        GRAVITON_TEST_POSTGRES_SOCKET  the same over the unix socket
+        GRAVITON_TEST_POSTGRES_ADMIN   URL of the superuser
+        GRAVITON_TEST_POSTGRES_BIN     directory of the server's programs (psql, pg_ctl, ...)
+      Without the packages it prints a TAP line that skips all, and exits 0.
+  postgres.py serve [--set NAME=VALUE]...
+      what the above is made of: starts a server, prints one line of JSON (the same URLs, the
+      directory and the server's process id), and obeys lines on standard input: "stop MODE"
+      (smart, fast or immediate) and "start", each answered by such a line, or by {"error": ...}.
+      At the end of the input, which comes also when the parent dies, it stops the server and
+      removes its directory.
+
+Settings are the server's own (fsync=off, max_connections=5). Python tests import Server.
+"""
+
+import ctypes
+import glob
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+NOBODY = 65534
+SETTINGS = {
+    "fsync": "on",
+    "shared_buffers": "16MB",
+    "max_connections": "100",
+    "max_wal_size": "256MB",
+    "log_min_messages": "warning",
+    "log_line_prefix": "%m [%p] ",
+}
+PR_SET_PDEATHSIG = 1
+START_SECONDS = 60
+SOCKET_PATH_MAX = 100
+
+
+class Missing(Exception):
+    """The packages are not installed."""
+
+
+def programs():
+    """The newest installed server's directory of programs."""
+
+    def version(path):
+        return [int(part) for part in re.findall(r"\d+", path.split("/")[4])]
+
+    found = [os.path.dirname(p) for p in glob.glob("/usr/lib/postgresql/*/bin/postgres")]
+    if not found:
+        raise Missing("no PostgreSQL server: run tools/setup test")
+    return max(found, key=version)
+
+
+def unprivileged():
+    """How a child becomes someone who may run a server: PostgreSQL refuses root."""
+    if os.getuid() != 0:
+        return {}
+    return {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+
+
+def may_be_entered(directory):
+    """True where that someone can reach a directory in this one."""
+    path = os.path.abspath(directory)
+    while os.getuid() == 0 and path != "/":
+        if not os.stat(path).st_mode & 0o001:
+            return False
+        path = os.path.dirname(path)
+    return True
+
+
+def scratch():
+    parent = tempfile.gettempdir()
+    if not may_be_entered(parent) or len(parent) > SOCKET_PATH_MAX - 40:
+        parent = "/tmp"
+    directory = tempfile.mkdtemp(prefix="graviton-postgres-", dir=parent)
+    if os.getuid() == 0:
+        os.chown(directory, NOBODY, NOBODY)
+    return directory
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def die_with_parent():
+    """Runs in the child, after it has become someone else: that would undo it."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT, 0, 0, 0)
+
+
+class Cluster:
+    """The server itself, as a child of this process."""
+
+    def __init__(self, settings):
+        self.bin = programs()
+        self.directory = scratch()
+        self.data = os.path.join(self.directory, "data")
+        self.settings = dict(SETTINGS, **settings)
+        self.server = None
+        self.port = None
+
+    def init(self):
+        command = [os.path.join(self.bin, "initdb"), "-D", self.data, "-U", "postgres", "-A", "trust"]
+        command += ["-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+        done = subprocess.run(
+            command, cwd=self.directory, capture_output=True, text=True, **unprivileged()
+        )
+        if done.returncode:
+            raise RuntimeError(f"initdb: {done.stderr.strip()}")
+        self.start()
+        self.admin("CREATE ROLE graviton LOGIN CREATEDB")
+
+    def log(self):
+        return os.path.join(self.directory, "log")
+
+    def admin(self, sql, database="postgres"):
+        psql = [os.path.join(self.bin, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql]
+        done = subprocess.run(
+            psql + [self.url("postgres", database)], capture_output=True, text=True
+        )
+        if done.returncode:
+            raise RuntimeError(f"psql: {done.stderr.strip()}")
+
+    def start(self):
+        """A port found free may be taken by the time the server wants it, so again; once it has
+        worked the port stays."""
+        for _ in range(5):
+            port = self.port or free_port()
+            if self.try_start(port):
+                self.port = port
+                return
+        with open(self.log(), encoding="utf-8", errors="replace") as log:
+            raise RuntimeError("the server does not start: " + log.read()[-2000:])
+
+    def try_start(self, port):
+        command = [os.path.join(self.bin, "postgres"), "-D", self.data, "-p", str(port)]
+        command += ["-k", self.directory, "-h", "127.0.0.1"]
+        for name, value in self.settings.items():
+            command += ["-c", f"{name}={value}"]
+        with open(self.log(), "ab") as log:
+            self.server = subprocess.Popen(
+                command, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=die_with_parent, **unprivileged(),
+            )  # fmt: skip
+        ready = [os.path.join(self.bin, "pg_isready"), "-q", "-h", self.directory, "-p", str(port)]
+        end = time.monotonic() + START_SECONDS
+        while self.server.poll() is None and time.monotonic() < end:
+            if subprocess.run(ready).returncode == 0:
+                return True
+            time.sleep(0.02)
+        self.stop("immediate")
+        return False
+
+    def stop(self, mode):
+        if self.server is None:
+            return
+        if self.server.poll() is None:
+            signals = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+            self.server.send_signal(signals[mode])
+            self.server.send_signal(signal.SIGCONT)  # it may have been stopped by a test
+            try:
+                self.server.wait(START_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.server.send_signal(signal.SIGQUIT)
+                self.server.wait()
+        self.server = None
+
+    def remove(self):
+        self.stop("immediate")
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def url(self, role, database="postgres", over_socket=False):
+        host = self.directory.replace("/", "%2F") if over_socket else "127.0.0.1"
+        return f"postgresql://{role}@{host}:{self.port}/{database}"
+
+    def facts(self):
+        return {
+            "url": self.url("graviton"),
+            "socket": self.url("graviton", over_socket=True),
+            "admin": self.url("postgres"),
+            "bin": self.bin,
+            "directory": self.directory,
+            "pid": self.server.pid if self.server else None,
+        }
+
+
+def obey(cluster, line):
+    words = line.split()
+    if words == ["start"]:
+        if cluster.server is None:
+            cluster.start()
+    elif len(words) == 2 and words[0] == "stop":
+        cluster.stop(words[1])
+    else:
+        raise RuntimeError(f"not a command: {line.strip()}")
+
+
+def serve(settings):
+    os.setsid()  # signals to the test's group are not for the one who cleans up
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    cluster = Cluster(settings)
+    try:
+        try:
+            cluster.init()
+            answer(cluster.facts())
+        except (OSError, RuntimeError) as error:
+            answer({"error": str(error)})
+            return 1
+        for line in sys.stdin:
+            try:
+                obey(cluster, line)
+                answer(cluster.facts())
+            except (OSError, KeyError, RuntimeError) as error:
+                answer({"error": str(error)})
+    finally:
+        cluster.remove()
+    return 0
+
+
+def answer(facts):
+    try:
+        print(json.dumps(facts), flush=True)
+    except OSError:
+        pass  # nobody listens any more; the end of the input comes next
+
+
+class Server:
+    """A server in a process of its own, for `with`. url, socket, admin, bin, directory, pid."""
+
+    def __init__(self, **settings):
+        programs()
+        command = [sys.executable, os.path.abspath(__file__), "serve"]
+        for name, value in settings.items():
+            command += ["--set", f"{name}={value}"]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.facts = {}
+        try:
+            self.hear()
+        except RuntimeError:
+            self.close()
+            raise
+
+    def __getattr__(self, name):
+        try:
+            return self.__dict__["facts"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def hear(self):
+        line = self.process.stdout.readline()
+        facts = json.loads(line) if line else {"error": "the server's keeper has died"}
+        if "error" in facts:
+            raise RuntimeError(facts["error"])
+        self.facts = facts
+
+    def tell(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        self.hear()
+
+    def stop(self, mode="fast"):
+        self.tell(f"stop {mode}")
+
+    def start(self):
+        self.tell("start")
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+        if "directory" in self.facts:
+            shutil.rmtree(self.facts["directory"], ignore_errors=True)
+
+    def environment(self):
+        return {
+            "GRAVITON_TEST_POSTGRES": self.url,
+            "GRAVITON_TEST_POSTGRES_SOCKET": self.socket,
+            "GRAVITON_TEST_POSTGRES_ADMIN": self.admin,
+            "GRAVITON_TEST_POSTGRES_BIN": self.bin,
+        }
+
+
+def run(settings, command):
+    try:
+        server = Server(**settings)
+    except Missing as missing:
+        print(f"1..0 # SKIP {missing}")
+        return 0
+
+    def give_up(number, _):
+        sys.exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, give_up)
+    with server:
+        child = subprocess.Popen(command, env=dict(os.environ, **server.environment()))
+        try:
+            code = child.wait()
+        finally:
+            if child.poll() is None:
+                child.terminate()
+                child.wait()
+    return 128 - code if code < 0 else code
+
+
+def main():
+    words = sys.argv[1:]
+    verb = words.pop(0) if words else ""
+    settings = {}
+    while len(words) >= 2 and words[0] == "--set" and "=" in words[1]:
+        name, value = words[1].split("=", 1)
+        settings[name] = value
+        del words[:2]
+    if words[:1] == ["--"]:
+        words.pop(0)
+    if verb == "serve" and not words:
+        return serve(settings)
+    if verb == "run" and words:
+        return run(settings, words)
+    sys.exit("usage: postgres.py run|serve [--set NAME=VALUE]... [--] [COMMAND [ARGUMENT]...]")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
