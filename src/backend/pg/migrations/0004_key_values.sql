@@ -42,7 +42,7 @@ BEGIN
         LEFT JOIN graviton.kv ON kv.ns = guard.ns AND kv.key = guard.key
         WHERE CASE guard.kind
             WHEN 1 THEN kv.key IS NULL
-            WHEN 2 THEN kv.value IS NOT DISTINCT FROM guard.value
+            WHEN 2 THEN kv.value = guard.value
             WHEN 3 THEN kv.key IS NOT NULL
             ELSE false
         END IS NOT TRUE
