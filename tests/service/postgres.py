@@ -42,6 +42,7 @@ SETTINGS = {
     "log_line_prefix": "%m [%p] ",
 }
 PR_SET_PDEATHSIG = 1
+MODES = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 START_SECONDS = 60
 SOCKET_PATH_MAX = 100
 
@@ -95,9 +96,10 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def die_with_parent():
-    """Runs in the child, after it has become someone else: that would undo it."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT, 0, 0, 0)
+def dies_with_parent(number):
+    """For preexec_fn, which runs when the child has become someone else: that would undo it."""
+    libc = ctypes.CDLL(None)
+    return lambda: libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 class Cluster:
@@ -152,7 +154,7 @@ class Cluster:
         with open(self.log(), "ab") as log:
             self.server = subprocess.Popen(
                 command, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                preexec_fn=die_with_parent, **unprivileged(),
+                preexec_fn=dies_with_parent(signal.SIGQUIT), **unprivileged(),
             )  # fmt: skip
         ready = [os.path.join(self.bin, "pg_isready"), "-q", "-h", self.directory, "-p", str(port)]
         end = time.monotonic() + START_SECONDS
@@ -167,8 +169,7 @@ class Cluster:
         if self.server is None:
             return
         if self.server.poll() is None:
-            signals = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
-            self.server.send_signal(signals[mode])
+            self.server.send_signal(MODES[mode])
             self.server.send_signal(signal.SIGCONT)  # it may have been stopped by a test
             try:
                 self.server.wait(START_SECONDS)
@@ -201,7 +202,7 @@ def obey(cluster, line):
     if words == ["start"]:
         if cluster.server is None:
             cluster.start()
-    elif len(words) == 2 and words[0] == "stop":
+    elif len(words) == 2 and words[0] == "stop" and words[1] in MODES:
         cluster.stop(words[1])
     else:
         raise RuntimeError(f"not a command: {line.strip()}")
@@ -223,7 +224,7 @@ def serve(settings):
             try:
                 obey(cluster, line)
                 answer(cluster.facts())
-            except (OSError, KeyError, RuntimeError) as error:
+            except (OSError, RuntimeError) as error:
                 answer({"error": str(error)})
     finally:
         cluster.remove()
@@ -314,7 +315,11 @@ def run(settings, command):
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, give_up)
     with server:
-        child = subprocess.Popen(command, env=dict(os.environ, **server.environment()))
+        child = subprocess.Popen(
+            command,
+            env=dict(os.environ, **server.environment()),
+            preexec_fn=dies_with_parent(signal.SIGTERM),
+        )
         try:
             code = child.wait()
         finally:
