@@ -114,8 +114,8 @@ class Cluster:
         self.port = None
 
     def init(self):
-        command = [os.path.join(self.bin, "initdb"), "-D", self.data, "-U", "postgres", "-A", "trust"]
-        command += ["-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+        command = [os.path.join(self.bin, "initdb"), "-D", self.data, "-U", "postgres"]
+        command += ["-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
         done = subprocess.run(
             command, cwd=self.directory, capture_output=True, text=True, **unprivileged()
         )

@@ -24,6 +24,7 @@ CREATE FUNCTION graviton.manifest_blocks(bytes bytea, at integer, entries intege
               FROM generate_series(0, entries - 1) i) entry;
     END;
 
+-- In no order: whoever wants one sorts by `ordinal`.
 CREATE FUNCTION graviton.blob_blocks(p_alg core.hash_alg, p_hash_bytes bytea, p_byte_length bigint)
     RETURNS TABLE (ordinal bigint, block_offset bigint, alg core.hash_alg, hash_bytes bytea,
                    byte_length bigint)
@@ -37,13 +38,12 @@ CREATE FUNCTION graviton.blob_blocks(p_alg core.hash_alg, p_hash_bytes bytea, p_
               WHERE b.alg = p_alg AND b.hash_bytes = p_hash_bytes AND b.byte_length = p_byte_length
                   AND b.depth = 0
               UNION ALL
-              (SELECT substring(b.root FROM 8 FOR 1), substring(p.bytes FROM 65), 0, p.entry_count,
-                   p.first_entry, p.first_byte
-               FROM graviton.blob b JOIN graviton.blob_manifest_page p
-                   ON p.manifest_id = b.manifest_id AND p.level = 0
-               WHERE b.alg = p_alg AND b.hash_bytes = p_hash_bytes
-                   AND b.byte_length = p_byte_length
-               ORDER BY p.page_number)) t,
+              SELECT substring(b.root FROM 8 FOR 1), substring(p.bytes FROM 65), 0, p.entry_count,
+                  p.first_entry, p.first_byte
+              FROM graviton.blob b JOIN graviton.blob_manifest_page p
+                  ON p.manifest_id = b.manifest_id AND p.level = 0
+              WHERE b.alg = p_alg AND b.hash_bytes = p_hash_bytes
+                  AND b.byte_length = p_byte_length) t,
             graviton.manifest_blocks(t.bytes, t.at, t.entries, t.base, t.first) e;
     END;
 
