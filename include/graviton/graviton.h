@@ -11,6 +11,7 @@
 #include <graviton/backend/fs.h>
 #include <graviton/backend/kv.h>
 #include <graviton/backend/memory.h>
+#include <graviton/backend/pg.h>
 #include <graviton/backend/rocks.h>
 #include <graviton/blob.h>
 #include <graviton/bytes.h>

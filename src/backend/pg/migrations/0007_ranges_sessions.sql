@@ -36,3 +36,15 @@ CREATE TABLE graviton.session (
     backend_pid integer NOT NULL DEFAULT pg_backend_pid(),
     started_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- The mark of whoever has the store to itself: it outlives its process, because what that process
+-- has begun to delete has to be finished before anybody writes again.
+CREATE TABLE graviton.exclusive_work (
+    only_one boolean PRIMARY KEY DEFAULT true,
+    session_id uuid NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    command text NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT exclusive_work_one CHECK (only_one)
+);

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * PostgreSQL: one database holds the metadata of one store, for any number of processes. A handle
+ * is a bounded pool of connections; the ports of this backend borrow it.
+ *
+ * The schema is made by grv_pg_migrate alone. Handles are thread-safe.
+ */
+#ifndef GRAVITON_BACKEND_PG_H
+#define GRAVITON_BACKEND_PG_H
+
+#include <graviton/call.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+/* Connections of a handle where none are asked for, and at most. */
+#define GRV_PG_CONNECTIONS_DEFAULT 8u
+#define GRV_PG_CONNECTIONS_MAX     256u
+
+/* How long work without a deadline waits for a database that does not answer, in nanoseconds. */
+#define GRV_PG_PATIENCE_DEFAULT (UINT64_C(60) * 1000000000u)
+
+typedef struct grv_pg grv_pg;
+
+/* Configuration; strings are borrowed for the call. */
+typedef struct grv_pg_config {
+    /* What libpq takes: a postgresql:// URL, or "key=value" words. NULL or empty: PGHOST and so
+     * on. Variables and defaults of libpq hold for what it does not say, TLS included. */
+    const char *conninfo;
+    unsigned connections; /* most at once; 0: GRV_PG_CONNECTIONS_DEFAULT */
+    uint64_t patience_ns; /* for work without a deadline; 0: GRV_PG_PATIENCE_DEFAULT */
+    bool allow_unsafe;    /* take a server whose fsync, full_page_writes or synchronous_commit is
+                             off: it may lose what it acknowledged */
+    bool read_only;       /* every transaction is read-only: a standby or a role that may only read
+                             will do */
+    bool any_schema;      /* do not look at the schema: to migrate */
+} grv_pg_config;
+
+/*
+ * Opens a handle: connects once, looks at the server's settings and the schema's version. What a
+ * handle loses later it connects anew by itself, within the deadline of the call that needs it.
+ * GRV_INVALID_ARGUMENT for a malformed conninfo; GRV_UNAVAILABLE where nobody answers or all
+ * connections are taken; GRV_PERMISSION for a wrong password or role; GRV_NOT_FOUND for a database
+ * that is not there; GRV_CONFLICT for an unsafe server, a missing or an older schema (run
+ * `graviton migrate`); GRV_UNSUPPORTED for a newer schema or a server older than 15. No message
+ * holds a password. Free with grv_pg_close.
+ */
+grv_status grv_pg_open(const grv_call *call, const grv_pg_config *config, grv_pg **ret_pg,
+                       grv_error *error);
+
+/* "HOST:PORT/DATABASE", for messages; lives as long as the handle. */
+const char *grv_pg_where(const grv_pg *pg);
+
+/* What grv_pg_migrate does and tells. */
+typedef struct grv_pg_migrate_config {
+    bool dry_run; /* change nothing, tell only */
+    /* Called for each migration, in order, once it is there: whether it was pending before, and its
+     * SQL. NULL: nothing is told. */
+    void (*report)(void *context, unsigned version, const char *name, const char *sql,
+                   bool pending);
+    void *context;
+} grv_pg_migrate_config;
+
+/*
+ * Brings the schema to this program's version, under a lock that excludes other migrations, each
+ * step in a transaction of its own. The handle was opened with `any_schema`. GRV_UNAVAILABLE where
+ * another process migrates; GRV_UNSUPPORTED for a schema that is newer; GRV_CONFLICT where the
+ * schema's name is taken by the Scala system or an unreleased version; GRV_PERMISSION where the
+ * role may not.
+ */
+grv_status grv_pg_migrate(const grv_call *call, grv_pg *pg, const grv_pg_migrate_config *config,
+                          grv_error *error);
+
+/*
+ * A session: this process's right to write to the store. It keeps a connection of its own, with a
+ * shared advisory lock, and a row in graviton.session, without which no manifest is committed. So
+ * work that needs the store to itself can tell whether somebody writes, and a writer whose
+ * connection died unnoticed cannot commit after such work has begun.
+ */
+typedef struct grv_pg_session grv_pg_session;
+
+/* Opens a session; `command` says who it is, for messages to others. GRV_UNAVAILABLE where another
+ * process has the store to itself. Thread-safe. Ends with grv_pg_session_close, before the handle.
+ */
+grv_status grv_pg_session_open(const grv_call *call, grv_pg *pg, const char *command,
+                               grv_pg_session **ret_session, grv_error *error);
+
+/*
+ * Has the store to itself: GRV_UNAVAILABLE while other sessions are open, saying whose. From then
+ * on no other session opens, and what those that died have not committed they never will. Ends with
+ * grv_pg_session_admit. Where the process or its connection dies before, no put begins until
+ * another such work has ended. grv_pg_session_holds asks, before a step that cannot be undone,
+ * whether the connection still lives.
+ */
+grv_status grv_pg_session_exclude(const grv_call *call, grv_pg_session *session, grv_error *error);
+grv_status grv_pg_session_holds(const grv_call *call, grv_pg_session *session, grv_error *error);
+void grv_pg_session_admit(grv_pg_session *session);
+
+/* Ends the session. NULL is allowed. */
+void grv_pg_session_close(grv_pg_session *session);
+
+/* Closes all connections. Every port over the handle has been freed. NULL is allowed. */
+void grv_pg_close(grv_pg *pg);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+
+#endif
