@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A PostgreSQL server of a test's own, from the system's packages, gone when the test is.
 
-  postgres.py run [--set NAME=VALUE]... [--] COMMAND [ARGUMENT]...
+  postgres.py run [--optional] [--set NAME=VALUE]... [--] COMMAND [ARGUMENT]...
       runs COMMAND beside a fresh server and exits as it does. COMMAND finds in its environment
         GRAVITON_TEST_POSTGRES         URL over loopback; its role may create databases and no more
         GRAVITON_TEST_POSTGRES_SOCKET  the same over the unix socket
         GRAVITON_TEST_POSTGRES_ADMIN   URL of the superuser
         GRAVITON_TEST_POSTGRES_BIN     directory of the server's programs (psql, pg_ctl, ...)
-      Without the packages it prints a TAP line that skips all, and exits 0.
+      Without the packages it prints a TAP line that skips all, and exits 0; with --optional it
+      runs COMMAND all the same, without those variables: COMMAND skips what needs a server.
   postgres.py serve [--set NAME=VALUE]...
       what the above is made of: starts a server, prints one line of JSON (the same URLs, the
       directory and the server's process id), and obeys lines on standard input: "stop MODE"
@@ -302,10 +303,13 @@ class Server:
         }
 
 
-def run(settings, command):
+def run(settings, optional, command):
     try:
         server = Server(**settings)
     except Missing as missing:
+        if optional:
+            print(f"postgres.py: {missing}", file=sys.stderr, flush=True)
+            os.execvp(command[0], command)
         print(f"1..0 # SKIP {missing}")
         return 0
 
@@ -333,6 +337,9 @@ def main():
     words = sys.argv[1:]
     verb = words.pop(0) if words else ""
     settings = {}
+    optional = verb == "run" and words[:1] == ["--optional"]
+    if optional:
+        words.pop(0)
     while len(words) >= 2 and words[0] == "--set" and "=" in words[1]:
         name, value = words[1].split("=", 1)
         settings[name] = value
@@ -342,8 +349,8 @@ def main():
     if verb == "serve" and not words:
         return serve(settings)
     if verb == "run" and words:
-        return run(settings, words)
-    sys.exit("usage: postgres.py run|serve [--set NAME=VALUE]... [--] [COMMAND [ARGUMENT]...]")
+        return run(settings, optional, words)
+    sys.exit("usage: postgres.py run [--optional]|serve [--set NAME=VALUE]... [--] [COMMAND [ARGUMENT]...]")
 
 
 if __name__ == "__main__":
