@@ -350,7 +350,10 @@ def main():
         return serve(settings)
     if verb == "run" and words:
         return run(settings, optional, words)
-    sys.exit("usage: postgres.py run [--optional]|serve [--set NAME=VALUE]... [--] [COMMAND [ARGUMENT]...]")
+    sys.exit(
+        "usage: postgres.py run [--optional] [--set NAME=VALUE]... [--] COMMAND [ARGUMENT]...\n"
+        "       postgres.py serve [--set NAME=VALUE]..."
+    )
 
 
 if __name__ == "__main__":
