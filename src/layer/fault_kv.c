@@ -217,6 +217,7 @@ grv_status grv_kv_fault_new(grv_kv *inner, grv_fault_plan *plan, grv_kv **ret_kv
         free(faulty);
         return status;
     }
+    faulty->base.whole_scans = inner->whole_scans;
     faulty->inner = inner;
     faulty->plan = plan;
     *ret_kv = &faulty->base;

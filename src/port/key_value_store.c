@@ -14,6 +14,7 @@ grv_status grv_kv_init(grv_kv *kv, const grv_kv_ops *ops, unsigned namespace_cou
     }
     kv->ops = ops;
     kv->namespace_count = namespace_count;
+    kv->whole_scans = false;
     return grv_port_check_table("key_value_store", ops, sizeof *ops, error);
 }
 

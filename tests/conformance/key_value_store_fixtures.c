@@ -2,19 +2,25 @@
 /* The key-value stores under test, and what their suites share. */
 #include "key_value_store_fixtures.h"
 
+#include "postgres_store.h"
 #include "temp.h"
 
 #include <graviton/backend/memory.h>
+#include <graviton/backend/pg.h>
 #include <graviton/backend/rocks.h>
 
-static grv_status open_memory(const char *directory, grv_kv **ret_kv, grv_error *error)
+static grv_status open_memory(const char *directory, void **context, grv_kv **ret_kv,
+                              grv_error *error)
 {
     (void)directory;
+    (void)context;
     return grv_kv_memory_new(KV_NAMESPACES, ret_kv, error);
 }
 
-static grv_status open_rocks(const char *directory, grv_kv **ret_kv, grv_error *error)
+static grv_status open_rocks(const char *directory, void **context, grv_kv **ret_kv,
+                             grv_error *error)
 {
+    (void)context;
     static const char *const names[KV_NAMESPACES] = {"meta", "root", "block"};
     const grv_rocks_config config = {
         .directory = directory,
@@ -25,9 +31,49 @@ static grv_status open_rocks(const char *directory, grv_kv **ret_kv, grv_error *
     return grv_kv_rocks_new(&config, ret_kv, error);
 }
 
+static void close_embedded(grv_kv *kv, void **context, bool last)
+{
+    (void)context;
+    (void)last;
+    grv_kv_free(kv);
+}
+
+static grv_status open_postgres(unsigned connections, void **context, grv_kv **ret_kv,
+                                grv_error *error)
+{
+    grv_pg *pg = NULL;
+    grv_status status = test_postgres_store_open(connections, context, &pg, error);
+    return status ? status : grv_kv_pg_new(pg, KV_NAMESPACES, ret_kv, error);
+}
+
+static grv_status open_pg(const char *directory, void **context, grv_kv **ret_kv, grv_error *error)
+{
+    (void)directory;
+    return open_postgres(0, context, ret_kv, error);
+}
+
+static grv_status open_pg_one(const char *directory, void **context, grv_kv **ret_kv,
+                              grv_error *error)
+{
+    (void)directory;
+    return open_postgres(1, context, ret_kv, error);
+}
+
+static void close_pg(grv_kv *kv, void **context, bool last)
+{
+    grv_kv_free(kv);
+    test_postgres_store_close(context, last);
+}
+
 static const kv_fixture fixtures[] = {
-    {.name = "memory", .persistent = false, .open = open_memory},
-    {.name = "rocks", .persistent = true, .open = open_rocks},
+    {.name = "memory", .open = open_memory, .close = close_embedded},
+    {.name = "rocks", .persistent = true, .open = open_rocks, .close = close_embedded},
+    {.name = "pg", .persistent = true, .postgres = true, .open = open_pg, .close = close_pg},
+    {.name = "pg, one connection",
+     .persistent = true,
+     .postgres = true,
+     .open = open_pg_one,
+     .close = close_pg},
 };
 
 #define FIXTURE_COUNT (sizeof fixtures / sizeof fixtures[0])
@@ -37,7 +83,7 @@ static int case_setup(void **state)
     kv_case *self = *state;
     grv_error error = GRV_ERROR_INIT;
     test_temp_make(self->directory);
-    if (self->fixture->open(self->directory, &self->kv, &error)) {
+    if (self->fixture->open(self->directory, &self->context, &self->kv, &error)) {
         print_error("%s: %s\n", self->name, error.message);
         return -1;
     }
@@ -47,7 +93,7 @@ static int case_setup(void **state)
 static int case_teardown(void **state)
 {
     kv_case *self = *state;
-    grv_kv_free(self->kv);
+    self->fixture->close(self->kv, &self->context, true);
     self->kv = NULL;
     test_temp_remove(self->directory);
     return 0;
@@ -57,9 +103,9 @@ void kv_case_turn(kv_case *self)
 {
     grv_error error = GRV_ERROR_INIT;
     if (self->reopen) {
-        grv_kv_free(self->kv);
+        self->fixture->close(self->kv, &self->context, false);
         self->kv = NULL;
-        assert_grv_ok(self->fixture->open(self->directory, &self->kv, &error));
+        assert_grv_ok(self->fixture->open(self->directory, &self->context, &self->kv, &error));
     }
 }
 
@@ -81,6 +127,9 @@ int kv_suite_run(const char *suite, const kv_test tests[], size_t count)
                          reopen ? "reopened" : "fresh", tests[i].name);
                 units[used] =
                     (struct CMUnitTest){self->name, tests[i].run, case_setup, case_teardown, self};
+                if (fixtures[f].postgres) {
+                    test_postgres_unit(&units[used]);
+                }
             }
         }
     }

@@ -17,7 +17,12 @@
 typedef struct kv_fixture {
     const char *name;
     bool persistent; /* what was written is there when it is opened again */
-    grv_status (*open)(const char *directory, grv_kv **ret_kv, grv_error *error);
+    bool postgres;   /* it needs a server */
+    /* Opens the store that lies in `directory` (empty at first). *context is NULL at the first open
+     * of a test and kept by the suite between opens. */
+    grv_status (*open)(const char *directory, void **context, grv_kv **ret_kv, grv_error *error);
+    /* Closes the store; at the `last` close of a test *context is freed too. */
+    void (*close)(grv_kv *kv, void **context, bool last);
 } kv_fixture;
 
 /* One test's store, its cmocka state. */
@@ -25,6 +30,7 @@ typedef struct kv_case {
     const kv_fixture *fixture;
     bool reopen;
     grv_kv *kv;
+    void *context;
     char directory[256];
     char name[96];
 } kv_case;

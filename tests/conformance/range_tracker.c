@@ -3,6 +3,7 @@
  * The conformance suite of port range_tracker, over every implementation, fresh and reopened: what
  * each slot promises. range_tracker_model.c has the random tests and the threads.
  */
+#include "postgres_store.h"
 #include "range_tracker_fixtures.h"
 #include "temp.h"
 
@@ -317,6 +318,9 @@ int main(void)
                  cases[n].reopen ? "reopened" : "fresh", test->name);
         units[n] =
             (struct CMUnitTest){cases[n].name, test->run, case_setup, case_teardown, &cases[n]};
+        if (cases[n].fixture->postgres) {
+            test_postgres_unit(&units[n]);
+        }
     }
     int failed = _cmocka_run_group_tests("range_tracker", units, total, NULL, NULL);
     free(cases);

@@ -2,8 +2,11 @@
 /* The range trackers that tests/conformance/range_tracker.c runs over. */
 #include "range_tracker_fixtures.h"
 
+#include "postgres_store.h"
+
 #include <graviton/backend/kv.h>
 #include <graviton/backend/memory.h>
+#include <graviton/backend/pg.h>
 #include <graviton/backend/rocks.h>
 
 /* The key-value store outlives the tracker over it: that is what there is to open again. */
@@ -58,9 +61,39 @@ static void close_kv_rocks(grv_range_tracker *tracker, void **context, bool last
     *context = NULL;
 }
 
+static grv_status open_postgres(unsigned connections, void **context,
+                                grv_range_tracker **ret_tracker, grv_error *error)
+{
+    grv_pg *pg = NULL;
+    grv_status status = test_postgres_store_open(connections, context, &pg, error);
+    return status ? status : grv_range_tracker_pg_new(pg, ret_tracker, error);
+}
+
+static grv_status open_pg(const char *dir, void **context, grv_range_tracker **ret_tracker,
+                          grv_error *error)
+{
+    (void)dir;
+    return open_postgres(0, context, ret_tracker, error);
+}
+
+static grv_status open_pg_one(const char *dir, void **context, grv_range_tracker **ret_tracker,
+                              grv_error *error)
+{
+    (void)dir;
+    return open_postgres(1, context, ret_tracker, error);
+}
+
+static void close_pg(grv_range_tracker *tracker, void **context, bool last)
+{
+    grv_range_tracker_free(tracker);
+    test_postgres_store_close(context, last);
+}
+
 const tracker_fixture tracker_fixtures[] = {
-    {"kv over memory", open_kv_memory, close_kv_memory},
-    {"kv over rocks", open_kv_rocks, close_kv_rocks},
+    {"kv over memory", false, open_kv_memory, close_kv_memory},
+    {"kv over rocks", false, open_kv_rocks, close_kv_rocks},
+    {"pg", true, open_pg, close_pg},
+    {"pg, one connection", true, open_pg_one, close_pg},
 };
 const size_t tracker_fixture_count = sizeof tracker_fixtures / sizeof tracker_fixtures[0];
 

@@ -11,6 +11,7 @@
 /* An implementation under test. */
 typedef struct tracker_fixture {
     const char *name;
+    bool postgres; /* it needs a server */
     /*
      * Opens the tracker that lies in directory `dir` (empty at first). *context is NULL at the
      * first open of a test and kept by the suite between opens.

@@ -2,10 +2,12 @@
 /* The replica indexes that tests/conformance/replica_index.c runs over. */
 #include "replica_index_fixtures.h"
 
+#include "postgres_store.h"
 #include "temp.h"
 
 #include <graviton/backend/kv.h>
 #include <graviton/backend/memory.h>
+#include <graviton/backend/pg.h>
 #include <graviton/backend/rocks.h>
 
 /* The key-value store outlives the index over it: that is what there is to open again. */
@@ -60,9 +62,39 @@ static void close_kv_rocks(grv_replica_index *index, void **context, bool last)
     *context = NULL;
 }
 
+static grv_status open_postgres(unsigned connections, void **context, grv_replica_index **ret_index,
+                                grv_error *error)
+{
+    grv_pg *pg = NULL;
+    grv_status status = test_postgres_store_open(connections, context, &pg, error);
+    return status ? status : grv_replica_index_pg_new(pg, ret_index, error);
+}
+
+static grv_status open_pg(const char *dir, void **context, grv_replica_index **ret_index,
+                          grv_error *error)
+{
+    (void)dir;
+    return open_postgres(0, context, ret_index, error);
+}
+
+static grv_status open_pg_one(const char *dir, void **context, grv_replica_index **ret_index,
+                              grv_error *error)
+{
+    (void)dir;
+    return open_postgres(1, context, ret_index, error);
+}
+
+static void close_pg(grv_replica_index *index, void **context, bool last)
+{
+    grv_replica_index_free(index);
+    test_postgres_store_close(context, last);
+}
+
 const replica_fixture replica_fixtures[] = {
-    {"kv over memory", open_kv_memory, close_kv_memory},
-    {"kv over rocks", open_kv_rocks, close_kv_rocks},
+    {"kv over memory", false, open_kv_memory, close_kv_memory},
+    {"kv over rocks", false, open_kv_rocks, close_kv_rocks},
+    {"pg", true, open_pg, close_pg},
+    {"pg, one connection", true, open_pg_one, close_pg},
 };
 const size_t replica_fixture_count = sizeof replica_fixtures / sizeof replica_fixtures[0];
 

@@ -8,7 +8,9 @@
 #ifndef GRAVITON_BACKEND_PG_H
 #define GRAVITON_BACKEND_PG_H
 
-#include <graviton/call.h>
+#include <graviton/port/key_value_store.h>
+#include <graviton/port/range_tracker.h>
+#include <graviton/port/replica_index.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -100,6 +102,21 @@ void grv_pg_session_admit(grv_pg_session *session);
 
 /* Ends the session. NULL is allowed. */
 void grv_pg_session_close(grv_pg_session *session);
+
+/*
+ * Ports over a handle, which is borrowed and outlives them. All processes that share a database
+ * share what is in it. Free with the port's own free.
+ */
+
+/* A key-value store of `namespace_count` namespaces, numbered from 0. Its scans are snapshots page
+ * by page (`whole_scans` is false). */
+grv_status grv_kv_pg_new(grv_pg *pg, unsigned namespace_count, grv_kv **ret_kv, grv_error *error);
+
+/* A replica index in tables of its own. */
+grv_status grv_replica_index_pg_new(grv_pg *pg, grv_replica_index **ret_index, grv_error *error);
+
+/* A range tracker in a table of its own. */
+grv_status grv_range_tracker_pg_new(grv_pg *pg, grv_range_tracker **ret_tracker, grv_error *error);
 
 /* Closes all connections. Every port over the handle has been freed. NULL is allowed. */
 void grv_pg_close(grv_pg *pg);

@@ -23,6 +23,11 @@ extern "C" {
 #define GRV_KV_BATCH_MAX     65536u      /* operations in one batch */
 #define GRV_KV_NAMESPACE_MAX 32u         /* namespaces of one store */
 
+/* What a scan shows at least as of one moment: this many items, or, where values are long, as many
+ * as have this many bytes in their values. */
+#define GRV_KV_PAGE_ITEMS 512u
+#define GRV_KV_PAGE_BYTES (1u << 20)
+
 typedef struct grv_kv grv_kv;
 typedef struct grv_kv_cursor grv_kv_cursor;
 
@@ -122,8 +127,11 @@ typedef struct grv_kv_ops {
     grv_status (*write)(const grv_call *call, grv_kv *kv, const grv_kv_batch *batch,
                         grv_error *error);
     /*
-     * Opens a cursor over a snapshot taken now. Must be freed before the
-     * store.
+     * Opens a cursor. It goes in pages, each a snapshot: the first is taken now, so a scan that
+     * fits a page (GRV_KV_PAGE_ITEMS, GRV_KV_PAGE_BYTES) shows this moment. A later page is taken
+     * when the cursor comes to it. A key that stays as it is is shown exactly once; one that
+     * changes behind the first page may be shown as before or as after. In a store with
+     * `whole_scans` the first page is the whole scan. Must be freed before the store.
      */
     grv_status (*open_scan)(const grv_call *call, grv_kv *kv, const grv_kv_scan *scan,
                             grv_kv_cursor **ret_cursor, grv_error *error);
@@ -137,6 +145,8 @@ typedef struct grv_kv_ops {
 struct grv_kv {
     const grv_kv_ops *ops;
     unsigned namespace_count;
+    bool whole_scans; /* every scan shows one moment, however long it is; see open_scan. Set by
+                         constructors after grv_kv_init */
 };
 
 /* Operations of a cursor. No slot is NULL. */
@@ -154,7 +164,7 @@ struct grv_kv_cursor {
 };
 
 /* Constructors call this: sets the base up after checking that no slot is missing and that
- * 1 <= namespace_count <= GRV_KV_NAMESPACE_MAX. GRV_INTERNAL otherwise. */
+ * 1 <= namespace_count <= GRV_KV_NAMESPACE_MAX, and no capability. GRV_INTERNAL otherwise. */
 grv_status grv_kv_init(grv_kv *kv, const grv_kv_ops *ops, unsigned namespace_count,
                        grv_error *error);
 

@@ -332,6 +332,7 @@ grv_status grv_kv_memory_new(unsigned namespace_count, grv_kv **ret_kv, grv_erro
         free(kv);
         return grv_error_set_errno(error, failed, "memory", "cannot make a lock");
     }
+    kv->base.whole_scans = true;
     *ret_kv = &kv->base;
     return GRV_OK;
 }

@@ -207,11 +207,16 @@ grv_status grv_pg_connect(const grv_call *call, grv_pg *pg, uint64_t deadline_ns
                             : establish(call, pg, conn->native,
                                         until_ns < deadline_ns ? until_ns : deadline_ns, error);
     if (!status) {
-        status = grv_pg_execute(call, conn,
-                                pg->read_only ? "SET search_path = ''; SET bytea_output = hex; "
-                                                "SET default_transaction_read_only = on"
-                                              : "SET search_path = ''; SET bytea_output = hex",
-                                error);
+        /* A statement behind another that waited for a lock has to see what the lock's last owner
+         * did, whatever the server's default is. */
+        status =
+            grv_pg_execute(call, conn,
+                           pg->read_only ? "SET search_path = ''; SET bytea_output = hex; "
+                                           "SET default_transaction_isolation = 'read committed'; "
+                                           "SET default_transaction_read_only = on"
+                                         : "SET search_path = ''; SET bytea_output = hex; "
+                                           "SET default_transaction_isolation = 'read committed'",
+                           error);
     }
     if (status) {
         grv_pg_disconnect(conn);

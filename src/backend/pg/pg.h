@@ -46,6 +46,7 @@ void grv_pg_add_bool(grv_pg_params *params, bool truth);       /* bool */
 
 /* The element type of an array. Numbers are PostgreSQL's object ids. */
 typedef enum grv_pg_type {
+    GRV_PG_BOOL = 16,
     GRV_PG_BYTEA = 17,
     GRV_PG_INT8 = 20,
     GRV_PG_INT2 = 21,
@@ -71,8 +72,16 @@ grv_status grv_pg_array_add(grv_pg_array *array, grv_bytes element, grv_error *e
 grv_status grv_pg_array_add_int64(grv_pg_array *array, int64_t number, grv_error *error);
 grv_status grv_pg_array_add_int32(grv_pg_array *array, int32_t number, grv_error *error);
 grv_status grv_pg_array_add_int16(grv_pg_array *array, int16_t number, grv_error *error);
+grv_status grv_pg_array_add_bool(grv_pg_array *array, bool truth, grv_error *error);
 /* The array as a parameter; valid until it changes. */
 grv_bytes grv_pg_array_bytes(grv_pg_array *array);
+/* Adds a NULL. */
+grv_status grv_pg_array_add_null(grv_pg_array *array, grv_error *error);
+
+/* Where the bytes that begin with `prefix` end: writes the least bytes greater than all of them and
+ * returns their number; where nothing is, `max` bytes of 0xff, greater than anything shorter. The
+ * prefix has fewer than `max` bytes, ret_end room for `max`. */
+size_t grv_pg_prefix_end(grv_bytes prefix, uint8_t *ret_end, size_t max);
 
 /* ---- Results ---- */
 
@@ -116,6 +125,12 @@ typedef struct grv_pg_work {
      * the second time. Else a commit whose answer was lost is looked up, which costs a round trip
      * more each time. */
     bool repeatable;
+    /* Further steps of a transaction that is too large to be held at once. They are asked for after
+     * `steps` are done, one by one, until the step's statement is NULL; `first` begins anew, as
+     * every try does. What a step borrows is left alone until the next is asked for; results are
+     * dropped. NULL: there are none. */
+    grv_status (*more)(void *context, bool first, grv_pg_step *ret_step, grv_error *error);
+    void *context;
 } grv_pg_work;
 
 /*

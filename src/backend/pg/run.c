@@ -99,15 +99,53 @@ static grv_status run_together(pg_attempt *attempt, grv_pg_conn *conn, grv_error
     return status;
 }
 
-/* The transaction, its id, and then the commit: two round trips. */
-static grv_status run_apart(pg_attempt *attempt, grv_pg_conn *conn, grv_error *error)
+/* Steps one after another, as the work makes them. */
+static grv_status send_more(pg_attempt *attempt, grv_pg_conn *conn, grv_error *error)
+{
+    const grv_pg_work *work = attempt->work;
+    for (bool first = true;; first = false) {
+        grv_pg_step step = {0};
+        PGresult *result = NULL;
+        grv_status status = work->more(work->context, first, &step, error);
+        if (status || !step.statement) {
+            return status;
+        }
+        status = grv_pg_send(attempt->call, conn, &step, 1, &result, error);
+        if (status) {
+            return status;
+        }
+        PQclear(result);
+    }
+}
+
+/* The transaction and its id, all but the commit: a round trip, and one for each of more steps. */
+static grv_status run_open(pg_attempt *attempt, grv_pg_conn *conn, PGresult **ret_id,
+                           grv_error *error)
 {
     const grv_pg_work *work = attempt->work;
     grv_pg_step before[2] = {{&begin_write, NULL}, {&go_ordered, NULL}};
     grv_pg_step after = {&transaction_id, NULL};
+    grv_status status = send_wrapped(attempt, conn, before, work->ordered ? 2 : 1,
+                                     work->more ? NULL : &after, ret_id, error);
+    if (status || !work->more) {
+        return status;
+    }
+    status = send_more(attempt, conn, error);
+    if (!status) {
+        status = grv_pg_send(attempt->call, conn, &after, 1, ret_id, error);
+    }
+    if (status) {
+        grv_pg_clear(attempt->results, work->count);
+    }
+    return status;
+}
+
+/* The transaction, its id, and then the commit: two round trips. */
+static grv_status run_apart(pg_attempt *attempt, grv_pg_conn *conn, grv_error *error)
+{
+    const grv_pg_work *work = attempt->work;
     PGresult *answer = NULL;
-    grv_status status =
-        send_wrapped(attempt, conn, before, work->ordered ? 2 : 1, &after, &answer, error);
+    grv_status status = run_open(attempt, conn, &answer, error);
     if (status) {
         return status;
     }
@@ -143,6 +181,9 @@ static grv_status run_apart(pg_attempt *attempt, grv_pg_conn *conn, grv_error *e
 static grv_status run_once(pg_attempt *attempt, grv_pg_conn *conn, grv_error *error)
 {
     const grv_pg_work *work = attempt->work;
+    if (work->more) {
+        return run_apart(attempt, conn, error);
+    }
     if (work->count == 1 && (work->reads || (work->repeatable && !work->ordered))) {
         return grv_pg_send(attempt->call, conn, work->steps, 1, attempt->results, error);
     }

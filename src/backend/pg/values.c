@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define ARRAY_HEADER_SIZE 20u
+#define NULL_ELEMENT      UINT64_C(0xffffffff) /* in place of a size */
 
 static void write_be(uint8_t *out, uint64_t number, size_t size)
 {
@@ -124,6 +125,20 @@ grv_status grv_pg_array_add(grv_pg_array *array, grv_bytes element, grv_error *e
     return GRV_OK;
 }
 
+grv_status grv_pg_array_add_null(grv_pg_array *array, grv_error *error)
+{
+    grv_buffer *buffer = &array->buffer;
+    grv_status status = grv_buffer_reserve(buffer, 4, error);
+    if (status) {
+        return status;
+    }
+    write_be(buffer->data + 4, 1, 4);
+    write_be(buffer->data + buffer->size, NULL_ELEMENT, 4);
+    buffer->size += 4;
+    array->count++;
+    return GRV_OK;
+}
+
 static grv_status array_add_number(grv_pg_array *array, uint64_t number, size_t size,
                                    grv_error *error)
 {
@@ -147,10 +162,31 @@ grv_status grv_pg_array_add_int16(grv_pg_array *array, int16_t number, grv_error
     return array_add_number(array, (uint16_t)number, 2, error);
 }
 
+grv_status grv_pg_array_add_bool(grv_pg_array *array, bool truth, grv_error *error)
+{
+    return array_add_number(array, truth, 1, error);
+}
+
 grv_bytes grv_pg_array_bytes(grv_pg_array *array)
 {
     write_be(array->buffer.data + 12, array->count, 4);
     return grv_buffer_bytes(&array->buffer);
+}
+
+size_t grv_pg_prefix_end(grv_bytes prefix, uint8_t *ret_end, size_t max)
+{
+    assert(prefix.size < max);
+    size_t size = prefix.size;
+    while (size > 0 && prefix.data[size - 1] == 0xff) {
+        size--;
+    }
+    if (size == 0) {
+        memset(ret_end, 0xff, max);
+        return max;
+    }
+    memcpy(ret_end, prefix.data, size);
+    ret_end[size - 1]++;
+    return size;
 }
 
 /* ---- Results ---- */

@@ -581,6 +581,7 @@ grv_status grv_kv_rocks_new(const grv_rocks_config *config, grv_kv **ret_kv, grv
         free(kv);
         return status;
     }
+    kv->base.whole_scans = true;
     *ret_kv = &kv->base;
     return GRV_OK;
 }

@@ -12,6 +12,10 @@ CREATE TABLE graviton.kv (
 );
 ALTER TABLE graviton.kv ALTER COLUMN value SET STORAGE EXTERNAL;
 
+-- Locks of batches. 0 is the gate: every batch takes it shared, one that deletes ranges exclusive.
+-- 1 and up are stripes, by a hash of namespace and key: a batch takes those of its guards'
+-- exclusive and those of what it writes shared. All before it looks at or writes any row.
+--
 -- Takes advisory locks of class 0x67726b76 ("grkv") until the transaction's end, in the order
 -- given. Callers give them in ascending order: then no two of them wait for each other.
 CREATE FUNCTION graviton.kv_lock(stripes integer[], exclusive boolean[]) RETURNS void
@@ -50,5 +54,27 @@ BEGIN
     IF FOUND THEN
         RAISE EXCEPTION 'guard % does not hold', broken USING ERRCODE = 'GV001';
     END IF;
+END
+$$;
+
+-- Writes in the order given, NULL deletes. Callers give keys in ascending order: then no two batches
+-- wait for each other's rows, which a DELETE of many and an INSERT of others would not see to.
+CREATE FUNCTION graviton.kv_apply(namespaces smallint[], keys bytea[], new_values bytea[])
+    RETURNS void
+    LANGUAGE plpgsql AS $$
+DECLARE
+    change record;
+BEGIN
+    FOR change IN SELECT c.ns, c.key, c.value
+        FROM unnest(namespaces, keys, new_values) AS c (ns, key, value)
+    LOOP
+        IF change.value IS NULL THEN
+            DELETE FROM graviton.kv WHERE kv.ns = change.ns AND kv.key = change.key;
+        ELSE
+            INSERT INTO graviton.kv (ns, key, value)
+                VALUES (change.ns, change.key, change.value)
+                ON CONFLICT ON CONSTRAINT kv_pkey DO UPDATE SET value = excluded.value;
+        END IF;
+    END LOOP;
 END
 $$;

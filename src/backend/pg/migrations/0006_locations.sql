@@ -37,6 +37,56 @@ CREATE TABLE graviton.location_block PARTITION OF graviton.location FOR VALUES I
 CREATE TABLE graviton.location_pack PARTITION OF graviton.location FOR VALUES IN (3);
 CREATE INDEX location_by_locator ON graviton.location (locator, kind, key);
 
+-- Changes of one key's locations take effect one after another, so that their number stays bounded:
+-- an advisory lock of class 0x67726c63 ("grlc") by a hash of the key, until the transaction's end.
+CREATE FUNCTION graviton.location_lock(p_kind smallint, p_key bytea) RETURNS void
+    LANGUAGE sql VOLATILE
+    BEGIN ATOMIC
+        SELECT pg_advisory_xact_lock(x'67726c63'::integer,
+                                     hashtext(p_kind || encode(p_key, 'hex')));
+    END;
+
+-- Adds one location of a key; harmless where it is there. False where there are too many others.
+CREATE FUNCTION graviton.location_add(p_kind smallint, p_key bytea, p_locator bytea,
+                                      p_most integer) RETURNS boolean
+    LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM graviton.location_lock(p_kind, p_key);
+    IF (SELECT count(*) FROM graviton.location
+        WHERE kind = p_kind AND key = p_key AND locator <> p_locator) >= p_most THEN
+        RETURN false;
+    END IF;
+    INSERT INTO graviton.location (kind, key, locator) VALUES (p_kind, p_key, p_locator)
+        ON CONFLICT (kind, key, locator) DO NOTHING;
+    RETURN true;
+END
+$$;
+
+-- Makes these the locations of a key; what is known of those that stay is kept.
+CREATE FUNCTION graviton.location_set(p_kind smallint, p_key bytea, p_locators bytea[])
+    RETURNS void
+    LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM graviton.location_lock(p_kind, p_key);
+    DELETE FROM graviton.location
+        WHERE kind = p_kind AND key = p_key AND locator <> ALL (p_locators);
+    INSERT INTO graviton.location (kind, key, locator)
+        SELECT p_kind, p_key, unnest(p_locators)
+        ON CONFLICT (kind, key, locator) DO NOTHING;
+END
+$$;
+
+-- Takes one location from a key; harmless where it is not there.
+CREATE FUNCTION graviton.location_remove(p_kind smallint, p_key bytea, p_locator bytea)
+    RETURNS void
+    LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM graviton.location_lock(p_kind, p_key);
+    DELETE FROM graviton.location
+        WHERE kind = p_kind AND key = p_key AND locator = p_locator;
+END
+$$;
+
 -- The sector whose prefix is the longest that fits.
 CREATE FUNCTION graviton.locator_sector(locator bytea) RETURNS integer
     LANGUAGE sql STABLE PARALLEL SAFE

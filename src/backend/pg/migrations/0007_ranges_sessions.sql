@@ -18,6 +18,7 @@ CREATE TABLE graviton.byte_range (
     locator core.locator PRIMARY KEY,
     generation bigint NOT NULL,
     ranges int8multirange NOT NULL DEFAULT '{}',
+    last_added int8multirange NOT NULL DEFAULT '{}',
     range_count integer GENERATED ALWAYS AS (graviton.range_count(ranges)) STORED,
     size_bytes bigint GENERATED ALWAYS AS (graviton.range_bytes(ranges)) STORED,
     CONSTRAINT byte_range_generation CHECK (generation >= 1),
@@ -25,6 +26,9 @@ CREATE TABLE graviton.byte_range (
         ranges <@ int8multirange(int8range(0, 9223372036854775807))),
     CONSTRAINT byte_range_count CHECK (range_count <= 65536)
 );
+
+COMMENT ON COLUMN graviton.byte_range.last_added IS
+    'what the last merge found new: how that merge comes to know it, in one statement';
 
 -- A writer's row; it also holds advisory lock (0x67727674, 1) shared on the connection
 -- backend_pid. A row without such a connection was left by a process that died.
