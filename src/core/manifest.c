@@ -201,6 +201,32 @@ grv_status grv_manifest_root_decode(grv_bytes bytes, grv_manifest_root *ret_root
     return status;
 }
 
+void grv_manifest_prefix_blob(const grv_blob_key *key, grv_error *error)
+{
+    char text[GRV_KEY_TEXT_SIZE];
+    grv_blob_key_print(key, text);
+    grv_error_prefix(error, "blob %s", text);
+}
+
+grv_status grv_manifest_root_decode_of(const grv_blob_key *key, grv_bytes bytes,
+                                       grv_manifest_root *ret_root, grv_error *error)
+{
+    grv_manifest_root root;
+    grv_status status = grv_manifest_root_decode(bytes, &root, error);
+    if (!status && grv_blob_key_compare(&root.info.key, key) != 0) {
+        status = grv_error_set(error, GRV_CORRUPT, "manifests", "its root is another blob's");
+    }
+    if (!status && (root.info.sequence < 1 || root.info.sequence > GRV_SEQUENCE_MAX)) {
+        status = grv_error_set(error, GRV_CORRUPT, "manifests", "its sequence is out of bounds");
+    }
+    if (status) {
+        grv_manifest_prefix_blob(key, error);
+        return status;
+    }
+    *ret_root = root;
+    return GRV_OK;
+}
+
 /* Whether a page's header is the one that its manifest and its parent promise. */
 static bool page_is_expected(const uint8_t *data, const grv_manifest_root *root,
                              const grv_manifest_child *child)

@@ -17,6 +17,9 @@
 #define GRV_MANIFEST_ID_SIZE    16u /* bytes of a manifest's random id */
 #define GRV_MANIFEST_ENTRY_SIZE 40u /* offset (8), digest (32) */
 
+/* A blob's sequence is 1 to this, so that the next one never wraps. */
+#define GRV_SEQUENCE_MAX (UINT64_MAX >> 1)
+
 /* Most entries of a page, of a root with blocks inline, and of a root with pages. */
 #define GRV_MANIFEST_PAGE_MAX     1024u
 #define GRV_MANIFEST_INLINE_MAX   256u
@@ -60,6 +63,14 @@ typedef struct grv_manifest_root {
  */
 grv_status grv_manifest_root_decode(grv_bytes bytes, grv_manifest_root *ret_root, grv_error *error);
 
+/* The same for bytes that are kept under `key`: a root of another blob, or with a sequence out of
+ * bounds, is GRV_CORRUPT too. Every message names the blob. */
+grv_status grv_manifest_root_decode_of(const grv_blob_key *key, grv_bytes bytes,
+                                       grv_manifest_root *ret_root, grv_error *error);
+
+/* Puts "blob KEY" before an error's message. */
+void grv_manifest_prefix_blob(const grv_blob_key *key, grv_error *error);
+
 /*
  * Decodes the page that `child` names, of the manifest of `root`. Its digest is checked first, so
  * GRV_CORRUPT is damage or another page's bytes. *ret_table is unchanged on failure and borrows
@@ -97,6 +108,19 @@ extern const grv_manifest_limits grv_manifest_limits_default;
  */
 typedef grv_status (*grv_manifest_emit)(void *context, unsigned level, uint64_t number,
                                         grv_bytes page, grv_error *error);
+
+/* What the header of a page says, for stores that keep it in columns too. */
+typedef struct grv_manifest_page_header {
+    unsigned level;
+    uint64_t number;
+    uint64_t first; /* byte of the blob */
+    uint64_t size;  /* bytes of the blob */
+    uint64_t base;  /* number of the first entry */
+    uint32_t count; /* entries */
+} grv_manifest_page_header;
+
+/* The header of a page that a builder has emitted: it is not checked. */
+grv_manifest_page_header grv_manifest_page_header_of(grv_bytes page);
 
 /*
  * Builds one manifest as its blocks come, in memory bounded by one page and one root's entries.

@@ -97,6 +97,20 @@ static grv_status emit_page(grv_manifest_builder *builder, const struct page_hea
     return status ? status : append_entry(up, header->first, digest.bytes, error);
 }
 
+grv_manifest_page_header grv_manifest_page_header_of(grv_bytes page)
+{
+    assert(page.size >= PAGE_HEADER_SIZE);
+    const uint8_t *data = page.data;
+    return (grv_manifest_page_header){
+        .level = data[PAGE_LEVEL],
+        .number = grv_wire_get_u64(data + PAGE_NUMBER),
+        .first = grv_wire_get_u64(data + PAGE_FIRST),
+        .size = grv_wire_get_u64(data + PAGE_SPAN),
+        .base = grv_wire_get_u64(data + PAGE_BASE),
+        .count = grv_wire_get_u32(data + PAGE_COUNT),
+    };
+}
+
 /* Moves the first `count` entries of `children`, which end at byte `end`, into an index page. */
 static grv_status emit_index(grv_manifest_builder *builder, size_t count, uint64_t end,
                              grv_error *error)

@@ -40,7 +40,7 @@ static void fill_root(kv_list *list, const grv_blob_key *key, grv_bytes bytes)
 {
     list_item *item = &list->items[list->filled++];
     grv_manifest_root root;
-    item->status = grv_manifest_repo_kv_decode(key, bytes, &root, &item->error);
+    item->status = grv_manifest_root_decode_of(key, bytes, &root, &item->error);
     if (!item->status) {
         item->info = root.info;
     }

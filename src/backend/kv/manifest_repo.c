@@ -47,32 +47,6 @@ static grv_status contended(const grv_blob_key *key, grv_error *error)
                          "blob %s: others change it all the time", text);
 }
 
-static void prefix_blob(const grv_blob_key *key, grv_error *error)
-{
-    char text[GRV_KEY_TEXT_SIZE];
-    grv_blob_key_print(key, text);
-    grv_error_prefix(error, "blob %s", text);
-}
-
-grv_status grv_manifest_repo_kv_decode(const grv_blob_key *key, grv_bytes bytes,
-                                       grv_manifest_root *ret_root, grv_error *error)
-{
-    grv_manifest_root root;
-    grv_status status = grv_manifest_root_decode(bytes, &root, error);
-    if (!status && grv_blob_key_compare(&root.info.key, key) != 0) {
-        status = grv_error_set(error, GRV_CORRUPT, "manifests", "its root is another blob's");
-    }
-    if (!status && (root.info.sequence < 1 || root.info.sequence > GRV_SEQUENCE_MAX)) {
-        status = grv_error_set(error, GRV_CORRUPT, "manifests", "its sequence is out of bounds");
-    }
-    if (status) {
-        prefix_blob(key, error);
-        return status;
-    }
-    *ret_root = root;
-    return GRV_OK;
-}
-
 /* The bytes of a blob's root. */
 static grv_status read_root(const grv_call *call, grv_manifest_repo_kv *repo,
                             const grv_blob_key *key, grv_value *ret_value, grv_error *error)
@@ -85,7 +59,7 @@ static grv_status read_root(const grv_call *call, grv_manifest_repo_kv *repo,
         return no_such_blob(key, error);
     }
     if (status) {
-        prefix_blob(key, error);
+        grv_manifest_prefix_blob(key, error);
     }
     return status;
 }
@@ -99,7 +73,7 @@ grv_status grv_manifest_repo_kv_root(const grv_call *call, grv_manifest_repo_kv 
     if (status) {
         return status;
     }
-    status = grv_manifest_repo_kv_decode(key, value.bytes, ret_root, error);
+    status = grv_manifest_root_decode_of(key, value.bytes, ret_root, error);
     if (status) {
         grv_value_done(&value);
         return status;
@@ -289,7 +263,7 @@ static grv_status manifest_repo_kv_remove(const grv_call *call, grv_manifest_rep
         }
         /* A corrupt root can go: removing the blob and putting it again is how it is mended. */
         grv_manifest_root root;
-        status = grv_manifest_repo_kv_decode(key, value.bytes, &root, error);
+        status = grv_manifest_root_decode_of(key, value.bytes, &root, error);
         bool decoded = !status;
         bool has_pages = decoded && root.table.level > 0;
         if (!status || status == GRV_CORRUPT) {
@@ -331,7 +305,7 @@ static grv_status manifest_repo_kv_attributes_get(const grv_call *call, grv_mani
         }
     }
     if (status) {
-        prefix_blob(key, error);
+        grv_manifest_prefix_blob(key, error);
     }
     return status;
 }
@@ -363,7 +337,7 @@ grv_status grv_manifest_repo_kv_attributes_set(const grv_call *call, grv_manifes
         return no_such_blob(key, error);
     }
     if (status) {
-        prefix_blob(key, error);
+        grv_manifest_prefix_blob(key, error);
     }
     return status;
 }

@@ -20,8 +20,6 @@
 
 #define GRV_PAGE_KEY_SIZE     (GRV_MANIFEST_ID_SIZE + 5u) /* id, level (1), number (4) */
 #define GRV_SEQUENCE_KEY_SIZE 8u
-/* Sequences stay below this, so that the next one never wraps. */
-#define GRV_SEQUENCE_MAX (UINT64_MAX >> 1)
 
 /* How often a write that lost a race is tried again before it is GRV_UNAVAILABLE. */
 #define GRV_MANIFEST_ATTEMPTS 1000u
@@ -46,10 +44,6 @@ grv_manifest_repo_kv *grv_manifest_repo_kv_of(grv_manifest_repo *base);
 grv_status grv_manifest_repo_kv_root(const grv_call *call, grv_manifest_repo_kv *repo,
                                      const grv_blob_key *key, grv_value *ret_value,
                                      grv_manifest_root *ret_root, grv_error *error);
-
-/* Decodes the bytes under a root's key; prefixes failures with the blob. */
-grv_status grv_manifest_repo_kv_decode(const grv_blob_key *key, grv_bytes bytes,
-                                       grv_manifest_root *ret_root, grv_error *error);
 
 /* Reads anew which sequence is the next; it never goes back. */
 grv_status grv_manifest_repo_kv_load_sequence(const grv_call *call, grv_manifest_repo_kv *repo,

@@ -117,7 +117,7 @@ static grv_status window_mark(const grv_call *call, page_window *window, grv_err
         if (status) {
             grv_error_prefix(error, "roots of blobs");
         } else {
-            status = grv_manifest_repo_kv_decode(&key, item.value, &root, error);
+            status = grv_manifest_root_decode_of(&key, item.value, &root, error);
         }
         if (!status && window->count > 0) {
             window_id *found =
@@ -248,7 +248,7 @@ static grv_status round_test(const grv_call *call, grv_manifest_repo_kv *repo,
         grv_manifest_root root;
         bool there = statuses[i] == GRV_OK;
         if (there && !status) {
-            status = grv_manifest_repo_kv_decode(&round->keys[i], values[i].bytes, &root, error);
+            status = grv_manifest_root_decode_of(&round->keys[i], values[i].bytes, &root, error);
         }
         round->stale[i] = !status && (!there || root.info.sequence != round->sequences[i]);
         *stale += round->stale[i];
