@@ -167,6 +167,9 @@ grv_status grv_manifest_builder_encode_root(const grv_manifest_builder *builder,
                                             const grv_blob_info *info, grv_buffer *out,
                                             grv_error *error);
 
+/* Levels of pages under the root, 0 to 2, after finish. */
+unsigned grv_manifest_builder_depth(const grv_manifest_builder *builder);
+
 /* Pages emitted so far, of both levels. */
 uint64_t grv_manifest_builder_page_count(const grv_manifest_builder *builder);
 

@@ -251,18 +251,21 @@ grv_status grv_manifest_builder_finish(grv_manifest_builder *builder, grv_error 
     return status;
 }
 
+unsigned grv_manifest_builder_depth(const grv_manifest_builder *builder)
+{
+    assert(builder->finished);
+    return builder->deep ? 2 : builder->leaf_count > 0;
+}
+
 /* The table that goes into the root. */
-static grv_bytes root_entries(const grv_manifest_builder *builder, unsigned *ret_depth)
+static grv_bytes root_entries(const grv_manifest_builder *builder)
 {
     if (builder->deep) {
-        *ret_depth = 2;
         return grv_buffer_bytes(&builder->indexes);
     }
     if (builder->leaf_count > 0) {
-        *ret_depth = 1;
         return grv_buffer_bytes(&builder->children);
     }
-    *ret_depth = 0;
     if (builder->leaf.size == 0) {
         return (grv_bytes){0};
     }
@@ -277,8 +280,7 @@ grv_status grv_manifest_builder_encode_root(const grv_manifest_builder *builder,
     assert(builder->finished && info->key.size == builder->size);
     assert(info->block_count == builder->block_count && info->block_hash == builder->block_hash);
     assert(info->chunker.delimiter_size <= GRV_DELIMITER_MAX);
-    unsigned depth = 0;
-    grv_bytes entries = root_entries(builder, &depth);
+    grv_bytes entries = root_entries(builder);
     const grv_chunker_spec *chunker = &info->chunker;
     size_t size = ROOT_HEADER_SIZE + chunker->delimiter_size + entries.size + ROOT_CHECKSUM_SIZE;
     grv_status status = grv_buffer_reserve(out, size, error);
@@ -289,7 +291,7 @@ grv_status grv_manifest_builder_encode_root(const grv_manifest_builder *builder,
     memset(data, 0, ROOT_HEADER_SIZE);
     memcpy(data, ROOT_MAGIC, 4);
     grv_wire_put_u16(data + ROOT_VERSION, MANIFEST_VERSION);
-    data[ROOT_DEPTH] = (uint8_t)depth;
+    data[ROOT_DEPTH] = (uint8_t)grv_manifest_builder_depth(builder);
     data[ROOT_BLOCK_HASH] = (uint8_t)info->block_hash;
     memcpy(data + ROOT_ID, builder->id, GRV_MANIFEST_ID_SIZE);
     grv_blob_key_encode(&info->key, data + ROOT_KEY);

@@ -5,6 +5,7 @@
  * sweep in manifest_repo_sweep.c, threads in manifest_repo_threads.c.
  */
 #include "manifest_repo_suite.h"
+#include "postgres_store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -452,6 +453,9 @@ int main(void)
                  cases[n].reopen ? "reopened" : "fresh", test->name);
         units[n] = (struct CMUnitTest){cases[n].name, test->run, manifest_case_setup,
                                        manifest_case_teardown, &cases[n]};
+        if (fixture->postgres) {
+            test_postgres_unit(&units[n]);
+        }
     }
     int failed = _cmocka_run_group_tests("manifest_repo", units, total, NULL, NULL);
     free(cases);

@@ -3,6 +3,8 @@
 #include "manifest_repo_fixtures.h"
 
 #include "backend/kv/manifest_repo.h"
+#include "backend/pg/manifest_repo.h"
+#include "postgres_store.h"
 
 #include <graviton/backend/memory.h>
 #include <graviton/backend/rocks.h>
@@ -112,9 +114,124 @@ static grv_status leave_kv(void *context, uint64_t sequence, grv_manifest_sweep 
     return grv_kv_write(NULL, context, &batch, error);
 }
 
+/* ---- PostgreSQL ---- */
+
+typedef struct pg_context {
+    void *database;
+    grv_pg *pg;
+    grv_pg_session *session;
+} pg_context;
+
+static grv_status open_pg_with(unsigned connections, const grv_manifest_limits *limits,
+                               void **context, grv_manifest_repo **ret_repo, grv_error *error)
+{
+    pg_context *pg = *context ? *context : calloc(1, sizeof *pg);
+    if (!pg) {
+        abort();
+    }
+    *context = pg;
+    grv_status status = test_postgres_store_open(connections, &pg->database, &pg->pg, error);
+    if (!status) {
+        status = grv_pg_session_open(NULL, pg->pg, "manifest_repo", &pg->session, error);
+    }
+    if (!status) {
+        status = grv_manifest_repo_pg_new_limited(pg->pg, pg->session, limits, ret_repo, error);
+    }
+    return status;
+}
+
+static grv_status open_pg(const char *dir, void **context, grv_manifest_repo **ret_repo,
+                          grv_error *error)
+{
+    (void)dir;
+    return open_pg_with(0, &grv_manifest_limits_default, context, ret_repo, error);
+}
+
+static grv_status open_pg_one(const char *dir, void **context, grv_manifest_repo **ret_repo,
+                              grv_error *error)
+{
+    (void)dir;
+    return open_pg_with(1, &grv_manifest_limits_default, context, ret_repo, error);
+}
+
+static grv_status open_pg_tiny(const char *dir, void **context, grv_manifest_repo **ret_repo,
+                               grv_error *error)
+{
+    static const grv_manifest_limits tiny = {.page = 7, .inlined = 3, .children = 70};
+    (void)dir;
+    return open_pg_with(0, &tiny, context, ret_repo, error);
+}
+
+static void close_pg(grv_manifest_repo *repo, void **context, bool last)
+{
+    pg_context *pg = *context;
+    grv_manifest_repo_free(repo);
+    grv_pg_session_close(pg->session);
+    pg->session = NULL;
+    test_postgres_store_close(&pg->database, last);
+    if (last) {
+        free(pg);
+        *context = NULL;
+    }
+}
+
+/* Copies a page as it is emitted into SQL. */
+static grv_status emit_sql(void *context, unsigned level, uint64_t number, grv_bytes page,
+                           grv_error *error)
+{
+    (void)number;
+    (void)level;
+    (void)error;
+    const grv_manifest_page_header header = grv_manifest_page_header_of(page);
+    char hex[2 * 104 + 1];
+    char sql[600];
+    assert_int_equal(page.size, 104);
+    for (size_t i = 0; i < page.size; i++) {
+        snprintf(hex + 2 * i, 3, "%02x", page.data[i]);
+    }
+    snprintf(sql, sizeof sql,
+             "INSERT INTO graviton.blob_manifest_page SELECT encode(substring(bytes, 17, 16), "
+             "'hex')::uuid, %u, %llu, %llu, %llu, %llu, %u, bytes FROM (VALUES ('\\x%s'::bytea)) "
+             "page (bytes)",
+             header.level, (unsigned long long)header.number, (unsigned long long)header.first,
+             (unsigned long long)header.size, (unsigned long long)header.base, header.count, hex);
+    test_postgres_sql(context, sql);
+    return GRV_OK;
+}
+
+/* Five pages under an id that no root has, of one block each. */
+static grv_status leave_pg(void *context, uint64_t sequence, grv_manifest_sweep *found,
+                           grv_error *error)
+{
+    enum { PAGES = 5 };
+    test_postgres_store *store = ((pg_context *)context)->database;
+    static const grv_manifest_limits small = {.page = 1, .inlined = 1, .children = PAGES};
+    const uint8_t id[GRV_MANIFEST_ID_SIZE] = {sequence % 2000 ? 0x00 : 0xff, 0xff};
+    const grv_block_key block = {.digest = {.hash = GRV_HASH_BLAKE3}, .size = 9};
+    grv_manifest_builder builder;
+    grv_manifest_builder_init(&builder, &small, id, GRV_HASH_BLAKE3, emit_sql, store->conninfo);
+    grv_status status = GRV_OK;
+    for (unsigned i = 0; i < PAGES && !status; i++) {
+        status = grv_manifest_builder_append(&builder, &block, 1, error);
+    }
+    if (!status) {
+        status = grv_manifest_builder_finish(&builder, error);
+    }
+    grv_manifest_builder_done(&builder);
+    char sql[100];
+    snprintf(sql, sizeof sql, "SELECT setval('graviton.blob_sequence', %llu)",
+             (unsigned long long)sequence);
+    test_postgres_sql(store->conninfo, sql);
+    found->pages += PAGES;
+    return status;
+}
+
 const manifest_fixture manifest_fixtures[] = {
-    {"kv over memory", 100000, open_kv_memory, close_kv_memory, leave_kv},
-    {"kv over memory, tiny pages", 3430, open_kv_tiny, close_kv_memory, leave_kv},
-    {"kv over rocks", 100000, open_kv_rocks, close_kv_rocks, leave_kv},
+    {"kv over memory", 100000, open_kv_memory, close_kv_memory, leave_kv, false},
+    {"kv over memory, tiny pages", 3430, open_kv_tiny, close_kv_memory, leave_kv, false},
+    {"kv over rocks", 100000, open_kv_rocks, close_kv_rocks, leave_kv, false},
+    {"pg", 100000, open_pg, close_pg, leave_pg, true},
+    {"pg, one connection", 100000, open_pg_one, close_pg, leave_pg, true},
+    {"pg, tiny pages", 3430, open_pg_tiny, close_pg, leave_pg, true},
 };
 const size_t manifest_fixture_count = sizeof manifest_fixtures / sizeof manifest_fixtures[0];

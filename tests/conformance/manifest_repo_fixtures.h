@@ -17,10 +17,12 @@ typedef struct manifest_fixture {
                        grv_error *error);
     /* Closes the repository; at the `last` close of a test *context is freed too. */
     void (*close)(grv_manifest_repo *repo, void **context, bool last);
-    /* Leaves behind what a put leaves that is killed, and an entry of the order of commits with
-     * `sequence` that leads to no blob. Adds what a sweep is to find. */
+    /* Leaves behind what a put leaves that is killed, `sequence` given out to it, and where the
+     * order of commits is kept apart an entry of it that leads to no blob. Adds what a sweep is to
+     * find. */
     grv_status (*leave)(void *context, uint64_t sequence, grv_manifest_sweep *found,
                         grv_error *error);
+    bool postgres; /* it needs a server */
 } manifest_fixture;
 
 extern const manifest_fixture manifest_fixtures[];

@@ -119,7 +119,7 @@ static void a_sweep_takes_what_no_root_names_and_nothing_else(void **state)
     grv_manifest_sweep left = {0};
     assert_grv_ok(self->fixture->leave(self->context, 1000, &left, &error));
     assert_grv_ok(self->fixture->leave(self->context, 2000, &left, &error));
-    assert_true(left.pages > 0 && left.sequences == 2);
+    assert_true(left.pages > 0);
     manifest_case_turn(self);
     sweep_finds(self, true, &left);
     sweep_finds(self, true, &left); /* the first one removed nothing */

@@ -9,6 +9,7 @@
 #define GRAVITON_BACKEND_PG_H
 
 #include <graviton/port/key_value_store.h>
+#include <graviton/port/manifest_repo.h>
 #include <graviton/port/range_tracker.h>
 #include <graviton/port/replica_index.h>
 
@@ -117,6 +118,17 @@ grv_status grv_replica_index_pg_new(grv_pg *pg, grv_replica_index **ret_index, g
 
 /* A range tracker in a table of its own. */
 grv_status grv_range_tracker_pg_new(grv_pg *pg, grv_range_tracker **ret_tracker, grv_error *error);
+
+/*
+ * A manifest repository (capabilities: GRV_MANIFEST_CAP_NEWEST). Handle and session are borrowed. A
+ * put goes by the session that is current when it begins, and its commit is GRV_CONFLICT where that
+ * is no more: a collection ran meanwhile, and may have removed blocks that the put counts on.
+ * `session` NULL: commits are not guarded, so no collection may run beside them; a handle that is
+ * read-only needs none. Sequences follow the order of commits across all processes: a commit that
+ * begins after another one has returned has the higher one.
+ */
+grv_status grv_manifest_repo_pg_new(grv_pg *pg, grv_pg_session *session,
+                                    grv_manifest_repo **ret_repo, grv_error *error);
 
 /* Closes all connections. Every port over the handle has been freed. NULL is allowed. */
 void grv_pg_close(grv_pg *pg);

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the manifest repository over PostgreSQL share. manifest_repo.c has what
+ * concerns whole blobs, manifest_put.c writes manifests, manifest_numbers.c draws their sequences,
+ * manifest_refs.c reads them, manifest_list.c lists blobs, manifest_sweep.c removes what no root
+ * names, manifest_state.c has the descriptor and the small named records.
+ *
+ * A blob is there exactly when its row in graviton.blob is. Rows hold the very bytes of roots and
+ * pages, and these are what is believed: columns only find them. The schema refuses to change them.
+ */
+#ifndef GRV_BACKEND_PG_MANIFEST_REPO_H
+#define GRV_BACKEND_PG_MANIFEST_REPO_H
+
+#include "backend/pg/pg.h"
+#include "backend/pg/session.h"
+#include "core/manifest.h"
+
+#include <pthread.h>
+
+/* ---- Sequences ---- */
+
+/* Most numbers that are known of at once. */
+#define GRV_PG_NUMBERS_MAX 64u
+
+/*
+ * Numbers drawn from graviton.blob_sequence ahead of the commits that will use them: each commit
+ * brings one back for a later one, which so needs no round trip for it. Thread-safe.
+ */
+typedef struct grv_pg_numbers {
+    pthread_mutex_t lock;
+    int64_t committed; /* the highest of those whose commit has returned */
+    unsigned count;
+    struct grv_pg_number {
+        int64_t number;
+        bool taken;
+    } all[GRV_PG_NUMBERS_MAX];
+} grv_pg_numbers;
+
+/* What a commit took: its number, and the others of this process that may become visible while it
+ * runs though they are higher. */
+typedef struct grv_pg_ticket {
+    int64_t number; /* 0: there was none */
+    unsigned other_count;
+    int64_t others[GRV_PG_NUMBERS_MAX];
+} grv_pg_ticket;
+
+void grv_pg_numbers_init(grv_pg_numbers *numbers);
+void grv_pg_numbers_done(grv_pg_numbers *numbers);
+/* Takes the lowest that is still of use. Ends with grv_pg_numbers_return. */
+grv_pg_ticket grv_pg_numbers_take(grv_pg_numbers *numbers);
+/* The commit of a ticket has ended: `committed` is the number it used, or 0; `fresh` is one drawn
+ * by it for a later commit, or 0. */
+void grv_pg_numbers_return(grv_pg_numbers *numbers, const grv_pg_ticket *ticket, int64_t committed,
+                           int64_t fresh);
+
+/* ---- The repository ---- */
+
+typedef struct grv_manifest_repo_pg {
+    grv_manifest_repo base;
+    grv_pg *pg;
+    grv_pg_session *session; /* NULL: none */
+    grv_manifest_limits limits;
+    grv_pg_numbers numbers;
+} grv_manifest_repo_pg;
+
+/* As grv_manifest_repo_pg_new, with other limits for what is written. For tests. */
+grv_status grv_manifest_repo_pg_new_limited(grv_pg *pg, grv_pg_session *session,
+                                            const grv_manifest_limits *limits,
+                                            grv_manifest_repo **ret_repo, grv_error *error);
+
+/* The repository of a base; it must be one of these. */
+grv_manifest_repo_pg *grv_manifest_repo_pg_of(grv_manifest_repo *base);
+
+/* Adds a blob's key as three parameters: alg, hash_bytes, byte_length. */
+void grv_pg_add_blob(grv_pg_params *params, const grv_blob_key *key);
+
+/* The key in three columns of a row, from `column` on. GRV_CORRUPT for what is none. */
+grv_status grv_pg_cell_blob(const PGresult *result, int row, int column, grv_blob_key *ret_key,
+                            grv_error *error);
+
+/* What reads a root asks for at most so many of its bytes: more are too many. */
+#define GRV_PG_ROOT_COLUMN "pg_catalog.substring(root, 1, 655545)"
+_Static_assert(GRV_MANIFEST_ROOT_BYTES_MAX == 655544u, "the largest root");
+
+/* Reads and decodes a blob's root, which borrows *ret_result; the caller clears that. GRV_NOT_FOUND
+ * and any other failure names the blob. */
+grv_status grv_manifest_repo_pg_root(const grv_call *call, grv_manifest_repo_pg *repo,
+                                     const grv_blob_key *key, PGresult **ret_result,
+                                     grv_manifest_root *ret_root, grv_error *error);
+
+/* Slots of the repository that have files of their own. */
+grv_status grv_manifest_repo_pg_open_put(const grv_call *call, grv_manifest_repo *base,
+                                         const grv_manifest_plan *plan, grv_manifest_put **ret_put,
+                                         grv_error *error);
+grv_status grv_manifest_repo_pg_open_refs(const grv_call *call, grv_manifest_repo *base,
+                                          const grv_blob_key *key, uint64_t offset,
+                                          grv_ref_cursor **ret_cursor, grv_error *error);
+grv_status grv_manifest_repo_pg_open_list(const grv_call *call, grv_manifest_repo *base,
+                                          const grv_blob_list *wanted, grv_blob_cursor **ret_cursor,
+                                          grv_error *error);
+grv_status grv_manifest_repo_pg_descriptor_get(const grv_call *call, grv_manifest_repo *base,
+                                               grv_buffer *out, grv_error *error);
+grv_status grv_manifest_repo_pg_descriptor_set(const grv_call *call, grv_manifest_repo *base,
+                                               const grv_bytes *expected, grv_bytes descriptor,
+                                               grv_error *error);
+grv_status grv_manifest_repo_pg_state_get(const grv_call *call, grv_manifest_repo *base,
+                                          const char *name, grv_buffer *out, grv_error *error);
+grv_status grv_manifest_repo_pg_state_set(const grv_call *call, grv_manifest_repo *base,
+                                          const char *name, const grv_bytes *expected,
+                                          grv_bytes state, grv_error *error);
+grv_status grv_manifest_repo_pg_sweep(const grv_call *call, grv_manifest_repo *base, bool dry_run,
+                                      grv_manifest_sweep *ret_sweep, grv_error *error);
+
+#endif
