@@ -5,6 +5,7 @@
  * whose name holds TEXT.
  */
 #include "blob_store_suite.h"
+#include "postgres_store.h"
 
 #include <stdio.h>
 
@@ -58,6 +59,9 @@ static int tear_down(void **state)
 {
     suite_env *env = *state;
     env_close(env);
+    if (env->fixture->remove) {
+        env->fixture->remove();
+    }
     test_temp_remove(env->directory);
     free(env);
     return 0;
@@ -78,6 +82,9 @@ static void add_case(suite_case *it, struct CMUnitTest *unit, size_t *count,
         return;
     }
     unit[*count] = (struct CMUnitTest){place->name, test->run, set_up, tear_down, place};
+    if (fixture->postgres) {
+        test_postgres_unit(&unit[*count]);
+    }
     ++*count;
 }
 

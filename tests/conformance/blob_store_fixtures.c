@@ -5,6 +5,8 @@
  */
 #include "blob_store_fixtures.h"
 
+#include "postgres_store.h"
+
 #include <graviton/backend/cas.h>
 #include <graviton/backend/fs.h>
 #include <graviton/backend/kv.h>
@@ -36,10 +38,20 @@ static void memory_close(void *context)
 /* A cas store and what lies under it. */
 typedef struct cas_halves {
     grv_kv *kv;
+    grv_pg *pg;
+    grv_pg_session *session;
     grv_block_store *blocks;
     grv_manifest_repo *manifests;
     grv_blob_store *store;
 } cas_halves;
+
+/* The database of the test that runs now; it outlives the store, as its directory does. */
+static void *pg_database;
+
+static void pg_remove(void)
+{
+    test_postgres_store_close(&pg_database, true);
+}
 
 static void cas_close(void *context)
 {
@@ -48,6 +60,10 @@ static void cas_close(void *context)
     grv_manifest_repo_free(halves->manifests);
     grv_block_store_free(halves->blocks);
     grv_kv_free(halves->kv);
+    if (halves->pg) {
+        grv_pg_session_close(halves->session);
+        test_postgres_store_close(&pg_database, false);
+    }
     free(halves);
 }
 
@@ -70,6 +86,24 @@ static grv_status open_files(const char *directory, grv_block_store **ret_store,
     return grv_block_store_fs_new(&config, ret_store, error);
 }
 
+static grv_status open_manifests(const blob_store_fixture *fixture, const char *directory,
+                                 cas_halves *halves, grv_error *error)
+{
+    grv_status status = GRV_OK;
+    if (fixture->halves == FIXTURE_PG) {
+        status = test_postgres_store_open(0, &pg_database, &halves->pg, error);
+        if (!status) {
+            status = grv_pg_session_open(NULL, halves->pg, "blob_store", &halves->session, error);
+        }
+        return status ? status
+                      : grv_manifest_repo_pg_new(halves->pg, halves->session, &halves->manifests,
+                                                 error);
+    }
+    status = fixture->persistent ? open_rocks(directory, &halves->kv, error)
+                                 : grv_kv_memory_new(GRV_NS_COUNT, &halves->kv, error);
+    return status ? status : grv_manifest_repo_kv_new(halves->kv, &halves->manifests, error);
+}
+
 /* Opens the halves that a fixture names and the cas store over them. */
 static grv_status cas_open_halves(const blob_store_fixture *fixture, const char *directory,
                                   cas_halves *halves, grv_error *error)
@@ -79,14 +113,10 @@ static grv_status cas_open_halves(const blob_store_fixture *fixture, const char 
         .threads = 3,
         .ordered_blocks = fixture->halves == FIXTURE_KV_MEMORY || fixture->halves == FIXTURE_ROCKS,
     };
-    grv_status status = fixture->persistent ? open_rocks(directory, &halves->kv, error)
-                                            : grv_kv_memory_new(GRV_NS_COUNT, &halves->kv, error);
-    if (!status) {
-        status = grv_manifest_repo_kv_new(halves->kv, &halves->manifests, error);
-    }
+    grv_status status = open_manifests(fixture, directory, halves, error);
     if (!status && config.ordered_blocks) {
         status = grv_block_store_kv_new(halves->kv, &halves->blocks, error);
-    } else if (!status && fixture->halves == FIXTURE_FILES) {
+    } else if (!status && (fixture->halves == FIXTURE_FILES || fixture->halves == FIXTURE_PG)) {
         status = open_files(directory, &halves->blocks, error);
     } else if (!status) {
         status = grv_block_store_memory_new(&halves->blocks, error);
@@ -122,12 +152,12 @@ static grv_status cas_open(const blob_store_fixture *fixture, const char *direct
 
 #define MEMORY(name, hash, large)                                                                  \
     {                                                                                              \
-        name, false, hash, NULL, large, FIXTURE_NONE, memory_open, memory_close                    \
+        name, false, hash, NULL, large, FIXTURE_NONE, memory_open, memory_close, NULL, false       \
     }
 #define CAS(name, halves, chunker, hash, large)                                                    \
     {                                                                                              \
-        name, halves == FIXTURE_ROCKS || halves == FIXTURE_FILES, hash, chunker, large, halves,    \
-            cas_open, cas_close                                                                    \
+        name, halves >= FIXTURE_ROCKS, hash, chunker, large, halves, cas_open, cas_close,          \
+            halves == FIXTURE_PG ? pg_remove : NULL, halves == FIXTURE_PG                          \
     }
 
 const blob_store_fixture blob_store_fixtures[] = {
@@ -139,6 +169,7 @@ const blob_store_fixture blob_store_fixtures[] = {
     CAS("cas-kv-memory", FIXTURE_KV_MEMORY, "cdc:16K", GRV_HASH_SHA256, 8 * MIB),
     CAS("cas-rocks", FIXTURE_ROCKS, "cdc:16K", GRV_HASH_BLAKE3, 6 * MIB),
     CAS("cas-files", FIXTURE_FILES, "cdc", GRV_HASH_BLAKE3, 6 * MIB),
+    CAS("cas-pg", FIXTURE_PG, "cdc:16K", GRV_HASH_BLAKE3, 6 * MIB),
 };
 
 const size_t blob_store_fixture_count = sizeof blob_store_fixtures / sizeof blob_store_fixtures[0];

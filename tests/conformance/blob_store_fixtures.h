@@ -6,13 +6,15 @@
 #include <graviton/port/blob_store.h>
 
 /* What lies under a cas store: blocks in memory, or in the key-value store of the manifests, or in
- * files. Manifests are in RocksDB where the store is persistent, else in memory. */
+ * files. Manifests are in RocksDB where the store is persistent, else in memory; or, with blocks in
+ * files, in PostgreSQL. */
 typedef enum fixture_halves {
     FIXTURE_NONE, /* no cas store */
     FIXTURE_BLOCKS_MEMORY,
     FIXTURE_KV_MEMORY,
     FIXTURE_ROCKS,
-    FIXTURE_FILES
+    FIXTURE_FILES,
+    FIXTURE_PG
 } fixture_halves;
 
 /* One implementation under test. */
@@ -27,6 +29,9 @@ typedef struct blob_store_fixture {
     grv_status (*open)(const struct blob_store_fixture *fixture, const char *directory,
                        void **ret_context, grv_blob_store **ret_store, grv_error *error);
     void (*close)(void *context);
+    /* Removes what the test's store left outside its directory; NULL: nothing. */
+    void (*remove)(void);
+    bool postgres; /* it needs a server */
 } blob_store_fixture;
 
 extern const blob_store_fixture blob_store_fixtures[];
