@@ -90,6 +90,12 @@ grv_status grv_rocks_sync(grv_rocks *rocks, grv_error *error);
 /* Notes that values of namespace `ns` were removed. */
 void grv_rocks_note_removed(grv_rocks *rocks, unsigned ns);
 
+/* ---- manifest.c ---- */
+
+/* GRV_CORRUPT where the last records of the database's manifest are damaged in the one way that
+ * RocksDB takes for the end of it. */
+grv_status grv_rocks_check_manifest(int dir, const char *directory, grv_error *error);
+
 /* ---- table.c ---- */
 
 /*

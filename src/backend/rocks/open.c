@@ -176,6 +176,9 @@ grv_status grv_rocks_database_open(grv_rocks *rocks, bool exists, bool read_only
     family_list list = {0};
     grv_status status =
         exists ? grv_rocks_check_tables(rocks->dir, config->directory, error) : GRV_OK;
+    if (!status && exists) {
+        status = grv_rocks_check_manifest(rocks->dir, config->directory, error);
+    }
     if (!status) {
         status = list_fill(&list, config, exists, read_only, options, error);
     }
