@@ -27,9 +27,9 @@ from harness import CONFLICT, CORRUPT, OK, OTHER, want
 
 BOUNDED = os.environ.get("GRAVITON_TEST_BOUNDED") == "1"
 # Changes a file, where not every byte is changed.
-SAMPLE = 12
+SAMPLE = 8
 # Changes that the program is tried with, on each store, where not every kind of outcome is.
-PROGRAM_TRIALS = 4
+PROGRAM_TRIALS = 3
 
 Kind = collections.namedtuple("Kind", "verdict count file offset mask note")
 
