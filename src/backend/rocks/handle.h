@@ -99,9 +99,9 @@ grv_status grv_rocks_check_manifest(int dir, const char *directory, grv_error *e
 /* ---- table.c ---- */
 
 /*
- * GRV_CORRUPT where a table in `dir` is damaged in the one way that makes RocksDB end the process
- * when it opens it. Tables that are damaged otherwise are RocksDB's to tell, and so they are good
- * here; nothing else in the directory is looked at.
+ * GRV_CORRUPT where a table or a file of large values in `dir` is damaged in a way that makes
+ * RocksDB end the process. What is damaged otherwise is RocksDB's to tell, and so it is good here;
+ * nothing else in the directory is looked at.
  */
 grv_status grv_rocks_check_tables(int dir, const char *directory, grv_error *error);
 

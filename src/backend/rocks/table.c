@@ -10,6 +10,10 @@
  * varint), where the index lies, padding, version, magic. The meta index is a block of entries:
  * three varints (bytes shared with the key before, other bytes of the key, bytes of the value),
  * the key, the value; the value is where the thing of that name lies.
+ *
+ * A file of large values begins with a header. Where its compression is not that of the values'
+ * keys, RocksDB has nothing to read when it is asked for values together, and asserts that it has.
+ * Ours are never compressed.
  */
 #include "backend/rocks/handle.h"
 #include "os/file.h"
@@ -25,6 +29,11 @@
 /* The last word of a block: how many restart points it has, and whether a hash index. */
 #define BLOCK_END_SIZE 4u
 #define HASH_INDEX_BIT 0x80u /* in its last byte */
+
+/* Of a file of large values: where its header has the compression, 0 for none. */
+#define VALUES_MAGIC       UINT32_C(2395959)
+#define VALUES_HEADER_SIZE 30u
+#define VALUES_COMPRESSION 13u
 
 static const char properties_name[] = "rocksdb.properties";
 
@@ -133,7 +142,18 @@ static bool find_properties(const uint8_t *index, size_t size, uint64_t table_si
     return false;
 }
 
-static bool would_abort(int fd, uint64_t table_size)
+static bool values_would_abort(int fd)
+{
+    uint8_t header[VALUES_HEADER_SIZE];
+    if (!read_at(fd, (grv_span){header, sizeof header}, 0)) {
+        return false;
+    }
+    uint32_t magic = (uint32_t)header[0] | (uint32_t)header[1] << 8 | (uint32_t)header[2] << 16 |
+                     (uint32_t)header[3] << 24;
+    return magic == VALUES_MAGIC && header[VALUES_COMPRESSION] != 0;
+}
+
+static bool table_would_abort(int fd, uint64_t table_size)
 {
     uint8_t index[META_INDEX_MAX];
     uint8_t last[BLOCK_END_SIZE];
@@ -145,7 +165,14 @@ static bool would_abort(int fd, uint64_t table_size)
            (last[BLOCK_END_SIZE - 1] & HASH_INDEX_BIT);
 }
 
-static grv_status check_table(int dir, const char *directory, const char *name, grv_error *error)
+static bool has_suffix(const char *name, const char *suffix)
+{
+    size_t size = strlen(name);
+    size_t need = strlen(suffix);
+    return size > need && strcmp(name + size - need, suffix) == 0;
+}
+
+static grv_status check_file(int dir, const char *directory, const char *name, grv_error *error)
 {
     int fd = -1;
     grv_status status = grv_file_open(dir, name, O_RDONLY | O_NOFOLLOW, 0, &fd, error);
@@ -153,14 +180,17 @@ static grv_status check_table(int dir, const char *directory, const char *name, 
         return status;
     }
     struct stat info;
-    bool bad = fstat(fd, &info) == 0 && info.st_size > 0 && would_abort(fd, (uint64_t)info.st_size);
+    bool table = has_suffix(name, ".sst");
+    bool bad = table ? fstat(fd, &info) == 0 && info.st_size > 0 &&
+                           table_would_abort(fd, (uint64_t)info.st_size)
+                     : values_would_abort(fd);
     status = grv_file_close(fd, name, error);
     if (status || !bad) {
         return status;
     }
-    return grv_error_set(error, GRV_CORRUPT, "rocks",
-                         "the database's table %s/%s is damaged: its properties have a hash index",
-                         directory, name);
+    return grv_error_set(
+        error, GRV_CORRUPT, "rocks", "the database's file %s/%s is damaged: %s", directory, name,
+        table ? "its properties have a hash index" : "it says that values are compressed");
 }
 
 grv_status grv_rocks_check_tables(int dir, const char *directory, grv_error *error)
@@ -173,9 +203,8 @@ grv_status grv_rocks_check_tables(int dir, const char *directory, grv_error *err
         if (status || !name) {
             break;
         }
-        size_t size = strlen(name);
-        if (size > 4 && strcmp(name + size - 4, ".sst") == 0) {
-            status = check_table(dir, directory, name, error);
+        if (has_suffix(name, ".sst") || has_suffix(name, ".blob")) {
+            status = check_file(dir, directory, name, error);
         }
     }
     grv_directory_close(entries);

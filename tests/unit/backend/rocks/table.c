@@ -118,9 +118,37 @@ static void random_damage_is_survived(void **state)
     test_temp_remove(directory);
 }
 
+/* Any compression in the header of a file of large values is told; what is no such header is not.
+ */
+static void compression_of_values_is_told(void **state)
+{
+    (void)state;
+    char directory[256];
+    char path[300];
+    grv_error error = GRV_ERROR_INIT;
+    uint8_t header[30] = {0x37, 0x8f, 0x24, 0x00, 1};
+    test_temp_make(directory);
+    snprintf(path, sizeof path, "%s/000007.blob", directory);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_grv_ok(check(directory, &error));
+    for (unsigned compression = 0; compression < 256; compression++) {
+        header[13] = (uint8_t)compression;
+        assert_int_equal(pwrite(fd, header, sizeof header, 0), sizeof header);
+        assert_grv_status(check(directory, &error), compression ? GRV_CORRUPT : GRV_OK);
+    }
+    assert_non_null(strstr(error.message, path));
+    header[0] ^= 1;
+    assert_int_equal(pwrite(fd, header, sizeof header, 0), sizeof header);
+    assert_grv_ok(check(directory, &error));
+    close(fd);
+    test_temp_remove(directory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(compression_of_values_is_told),
         cmocka_unit_test(the_bit_that_aborts_is_told),
         cmocka_unit_test(random_damage_is_survived),
     };
