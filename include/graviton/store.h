@@ -23,7 +23,7 @@ typedef struct grv_store grv_store;
 /*
  * Which store, and how. Zero-initialise, then set; strings are borrowed for the call. Either
  * `directory` (files and RocksDB under it, or "memory:") or both `blocks` and `meta`.
- *   blocks: fs:DIR | kv: | memory:      meta: rocks:DIR | memory:
+ *   blocks: fs:DIR | kv: | memory:      meta: rocks:DIR | postgresql://HOST/DATABASE | memory:
  * "fs:DIR?prefix=P" sets the block prefix, "rocks:DIR?reserve=SIZE" is `reserve_bytes` in words.
  */
 typedef struct grv_store_config {
@@ -41,8 +41,14 @@ typedef struct grv_store_config {
     /* Disk space kept beside the metadata, so that a full disk's store can be made smaller; 0 for
      * none. NULL: what the store has, 64 MiB for a new one. At most an eighth of the disk. */
     const uint64_t *reserve_bytes;
+    /* Of metadata in PostgreSQL: see grv_pg_config. Any number of processes have such a store open
+     * at once, unless one collects. */
+    unsigned connections; /* 0: GRV_PG_CONNECTIONS_DEFAULT */
+    bool allow_unsafe;
+    uint64_t patience_ns; /* 0: GRV_PG_PATIENCE_DEFAULT */
+    const char *command; /* who this is, for others' messages; NULL: "libgraviton" */
     bool use_reserve; /* to remove things: open also on a full disk, by means of the reserve. Puts
-                         are GRV_OUT_OF_SPACE until there is room again */
+                      are GRV_OUT_OF_SPACE until there is room again */
 } grv_store_config;
 
 /* What a store is. */

@@ -14,10 +14,12 @@ grv_status cli_store_open(cli_run *cli, cli_access access, grv_error *error)
     cli->config.store.create = access == CLI_CREATE;
     cli->config.store.read_only = access == CLI_READ;
     cli->config.store.use_reserve = access == CLI_WRITE;
+    cli->config.store.command = cli->command;
     status = grv_store_open(&cli->call, &cli->config.store, &cli->store, error);
     /* What the configuration alone rules out was refused before. */
     cli->is_incompatible = status == GRV_UNSUPPORTED;
-    if (status == GRV_NOT_FOUND && error && !strstr(error->message, "graviton put")) {
+    bool is_pg = cli->config.place.meta == GRV_META_PG;
+    if (status == GRV_NOT_FOUND && !is_pg && error && !strstr(error->message, "graviton put")) {
         size_t used = strlen(error->message);
         snprintf(error->message + used, sizeof error->message - used,
                  "; graviton put makes a store, --store names another one");

@@ -19,7 +19,8 @@
 /* One run of the program. */
 typedef struct cli_run {
     cli_options options;
-    cli_config config; /* set by cli_store_open */
+    const char *command; /* its name */
+    cli_config config;   /* set by cli_store_open */
     cli_output output;
     cli_progress progress;
     grv_call call;    /* carries the flag that signals raise */
@@ -51,6 +52,7 @@ extern const cli_command cli_command_gc;
 extern const cli_command cli_command_backup;
 extern const cli_command cli_command_object;
 extern const cli_command cli_command_scrub;
+extern const cli_command cli_command_migrate;
 extern const cli_command cli_command_help;
 extern const cli_command cli_command_version;
 extern const cli_command cli_command_completion;

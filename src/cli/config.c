@@ -4,6 +4,7 @@
 
 #include "core/size.h"
 
+#include <graviton/backend/pg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #define FS_ROOT_DEFAULT   "./.graviton" /* as the Scala server has it */
 #define FS_PREFIX_DEFAULT "cas/blocks"
 #define THREADS_MAX       1024u
+#define PATIENCE_MAX      86400u
 #define CONFIG_ORIGIN     "config"
 
 /* What one level says. */
@@ -51,6 +53,68 @@ static grv_status level_take(const config_level *level, cli_config *config, grv_
     return GRV_OK;
 }
 
+/* A value as part of a URL's query: what is not plain is %-escaped. The caller frees it. */
+static char *query_escape(const char *text)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    char *escaped = malloc(3 * strlen(text) + 1);
+    char *out = escaped;
+    for (const char *c = text; escaped && *c; c++) {
+        bool plain = (*c >= '0' && *c <= '9') || (*c >= 'A' && *c <= 'Z') ||
+                     (*c >= 'a' && *c <= 'z') || strchr("-._~", *c);
+        if (plain) {
+            *out++ = *c;
+        } else {
+            *out++ = '%';
+            *out++ = digits[(unsigned char)*c >> 4];
+            *out++ = digits[(unsigned char)*c & 15];
+        }
+    }
+    if (escaped) {
+        *out = '\0';
+    }
+    return escaped;
+}
+
+/* Adds KEY=VALUE to a URL that it owns. False without memory. */
+static bool query_add(char **url, const char *key, const char *value)
+{
+    if (!value) {
+        return true;
+    }
+    char *escaped = query_escape(value);
+    char *longer = NULL;
+    int size = -1;
+    if (escaped) {
+        size = asprintf(&longer, "%s%c%s=%s", *url, strchr(*url, '?') ? '&' : '?', key, escaped);
+    }
+    free(escaped);
+    if (size < 0) {
+        return false;
+    }
+    free(*url);
+    *url = longer;
+    return true;
+}
+
+/* PG_JDBC_URL, PG_USERNAME and PG_PASSWORD become a URL of libpq's in owned_meta. */
+static grv_status scala_meta(const char *jdbc, cli_config *config, grv_error *error)
+{
+    static const char scheme[] = "jdbc:postgresql:";
+    if (strncmp(jdbc, scheme, sizeof scheme - 1) != 0) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, CONFIG_ORIGIN,
+                             "PG_JDBC_URL must be jdbc:postgresql://HOST[:PORT]/DATABASE");
+    }
+    config->owned_meta = strdup(jdbc + strlen("jdbc:"));
+    if (!config->owned_meta ||
+        !query_add(&config->owned_meta, "user", environment_get("PG_USERNAME")) ||
+        !query_add(&config->owned_meta, "password", environment_get("PG_PASSWORD"))) {
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, CONFIG_ORIGIN,
+                             "no memory for the configuration");
+    }
+    return GRV_OK;
+}
+
 /* The Scala server's variables: its directory is ours when the prefix is the usual one. */
 static grv_status scala_take(const char *backend, cli_config *config, grv_error *error)
 {
@@ -65,15 +129,22 @@ static grv_status scala_take(const char *backend, cli_config *config, grv_error 
     }
     const char *root = environment_get("GRAVITON_FS_ROOT");
     const char *prefix = environment_get("GRAVITON_FS_BLOCK_PREFIX");
+    const char *jdbc = environment_get("PG_JDBC_URL");
     root = root ? root : FS_ROOT_DEFAULT;
-    if (!prefix || strcmp(prefix, FS_PREFIX_DEFAULT) == 0) {
+    if (!jdbc && (!prefix || strcmp(prefix, FS_PREFIX_DEFAULT) == 0)) {
         config->store.directory = root;
         return GRV_OK;
     }
-    if (asprintf(&config->owned_blocks, "fs:%s?prefix=%s", root, prefix) < 0) {
+    if (asprintf(&config->owned_blocks, "fs:%s?prefix=%s", root,
+                 prefix ? prefix : FS_PREFIX_DEFAULT) < 0) {
         config->owned_blocks = NULL;
     }
-    if (asprintf(&config->owned_meta, "rocks:%s/meta", root) < 0) {
+    if (jdbc) {
+        grv_status status = scala_meta(jdbc, config, error);
+        if (status) {
+            return status;
+        }
+    } else if (asprintf(&config->owned_meta, "rocks:%s/meta", root) < 0) {
         config->owned_meta = NULL;
     }
     if (!config->owned_blocks || !config->owned_meta) {
@@ -156,6 +227,55 @@ static grv_status reserve_parse(const cli_options *options, cli_config *config, 
     return grv_size_parse(text, what, GRV_PLACE_RESERVE_MAX, &config->reserve_bytes, error);
 }
 
+/* What only metadata in PostgreSQL heeds. */
+static grv_status pg_parse(cli_config *config, grv_error *error)
+{
+    const char *connections = environment_get("GRAVITON_PG_CONNECTIONS");
+    const char *unsafe = environment_get("GRAVITON_PG_ALLOW_UNSAFE");
+    const char *patience = environment_get("GRAVITON_PG_TIMEOUT");
+    config->store.allow_unsafe = unsafe && strcmp(unsafe, "1") == 0;
+    uint64_t number;
+    grv_status status = GRV_OK;
+    if (connections) {
+        status = cli_number_parse(connections, "GRAVITON_PG_CONNECTIONS", 1,
+                                  GRV_PG_CONNECTIONS_MAX, &number, error);
+    }
+    if (connections && !status) {
+        config->store.connections = (unsigned)number;
+    }
+    if (patience && !status) {
+        status = cli_number_parse(patience, "GRAVITON_PG_TIMEOUT", 1, PATIENCE_MAX, &number, error);
+    }
+    if (patience && !status) {
+        config->store.patience_ns = number * UINT64_C(1000000000);
+    }
+    return status;
+}
+
+grv_status cli_config_meta(cli_config *ret_config, const cli_options *options, const char **ret_url,
+                           grv_error *error)
+{
+    *ret_config = (cli_config){0};
+    const char *url = options->meta ? options->meta : environment_get("GRAVITON_META");
+    const char *jdbc = environment_get("PG_JDBC_URL");
+    grv_status status = pg_parse(ret_config, error);
+    if (!status && !url && jdbc && environment_get("GRAVITON_BLOB_BACKEND")) {
+        status = scala_meta(jdbc, ret_config, error);
+        url = ret_config->owned_meta;
+    }
+    if (!status && !url) {
+        status = grv_error_set(error, GRV_INVALID_ARGUMENT, CONFIG_ORIGIN,
+                               "which database? Name it with --meta postgresql://HOST/DATABASE "
+                               "or GRAVITON_META");
+    }
+    if (status) {
+        cli_config_done(ret_config);
+        return status;
+    }
+    *ret_url = url;
+    return GRV_OK;
+}
+
 grv_status cli_config_init(cli_config *ret_config, const cli_options *options, grv_error *error)
 {
     *ret_config = (cli_config){0};
@@ -168,6 +288,9 @@ grv_status cli_config_init(cli_config *ret_config, const cli_options *options, g
     }
     if (!status) {
         status = reserve_parse(options, ret_config, error);
+    }
+    if (!status) {
+        status = pg_parse(ret_config, error);
     }
     if (status) {
         cli_config_done(ret_config);

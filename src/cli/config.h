@@ -29,6 +29,12 @@ typedef struct cli_config {
  */
 grv_status cli_config_init(cli_config *ret_config, const cli_options *options, grv_error *error);
 
+/* The metadata's URL alone, by the same four levels: for what works on it without a store. Where no
+ * level names one, GRV_INVALID_ARGUMENT. *ret_url is borrowed as above; `ret_config` holds what it
+ * may borrow from, and ends with cli_config_done. */
+grv_status cli_config_meta(cli_config *ret_config, const cli_options *options, const char **ret_url,
+                           grv_error *error);
+
 /* Frees what init took. */
 void cli_config_done(cli_config *config);
 

@@ -13,14 +13,14 @@
 #include <unistd.h>
 
 static const cli_command *const commands[] = {
-    &cli_command_put,      &cli_command_get,     &cli_command_stat,       &cli_command_ls,
-    &cli_command_manifest, &cli_command_rm,      &cli_command_verify,     &cli_command_stats,
-    &cli_command_gc,       &cli_command_scrub,   &cli_command_backup,     &cli_command_object,
-    &cli_command_help,     &cli_command_version, &cli_command_completion,
+    &cli_command_put,      &cli_command_get,   &cli_command_stat,    &cli_command_ls,
+    &cli_command_manifest, &cli_command_rm,    &cli_command_verify,  &cli_command_stats,
+    &cli_command_gc,       &cli_command_scrub, &cli_command_backup,  &cli_command_migrate,
+    &cli_command_object,   &cli_command_help,  &cli_command_version, &cli_command_completion,
 };
 
 /* Commands of the design that this version does not have. */
-static const char *const commands_later[] = {"flush", "migrate", "repair", "serve"};
+static const char *const commands_later[] = {"flush", "repair", "serve"};
 
 const cli_command *cli_command_find(const char *name)
 {
@@ -60,7 +60,7 @@ const char cli_help_common[] =
     "options of every command:\n"
     "  --store DIR      the store: bytes and metadata under DIR (default ./graviton-data)\n"
     "  --blocks URL     or its two halves: the bytes in fs:DIR, kv: or memory:,\n"
-    "  --meta URL       and the metadata in rocks:DIR or memory:\n"
+    "  --meta URL       and the metadata in rocks:DIR, postgresql://HOST/DATABASE or memory:\n"
     "  --hash ALG       blake3 or sha256; of an existing store: refuse any other\n"
     "  --chunker SPEC   cdc:SIZE, fixed:SIZE or delimiter:HEX[,MAX]; likewise\n"
     "  --threads N      worker threads (default: one a core)\n"
@@ -71,7 +71,8 @@ const char cli_help_common[] =
     "  --version        the program's version\n"
     "\n"
     "Without those the environment is asked: GRAVITON_STORE, or GRAVITON_BLOCKS and\n"
-    "GRAVITON_META; and GRAVITON_RESERVE.\n";
+    "GRAVITON_META. Also GRAVITON_RESERVE; and for PostgreSQL GRAVITON_PG_CONNECTIONS (8),\n"
+    "GRAVITON_PG_TIMEOUT (60 seconds without an answer) and GRAVITON_PG_ALLOW_UNSAFE.\n";
 
 grv_status cli_help_print(cli_run *cli, const cli_command *command, grv_error *error)
 {
@@ -168,7 +169,27 @@ static int program_run(cli_run *cli, int argc, char **argv)
     if (cli->options.help) {
         return cli_help_print(cli, command, &error) ? cli_fail(cli, &error) : CLI_EXIT_OK;
     }
+    cli->command = command->name;
     return command->run(cli);
+}
+
+/*
+ * An argument that is a URL with a password is copied, and the password in the original is hidden,
+ * so that a list of processes does not show it for longer than it takes to get here. Without memory
+ * it stays as it is. The copies live as long as the program.
+ */
+static void passwords_hide(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        char *host = strstr(argv[i], "://");
+        char *at = host ? strrchr(host, '@') : NULL;
+        char *password = at ? memchr(host + 3, ':', (size_t)(at - host - 3)) : NULL;
+        char *copy = password ? strdup(argv[i]) : NULL;
+        if (copy) {
+            memset(password + 1, 'x', (size_t)(at - password - 1));
+            argv[i] = copy;
+        }
+    }
 }
 
 /* Writes out what is left to print; a failure that was not told yet is told. */
@@ -202,6 +223,7 @@ int main(int argc, char **argv)
     if (standard_files_guard() < 0) {
         return CLI_EXIT_OTHER;
     }
+    passwords_hide(argc, argv);
     cli_run *run = calloc(1, sizeof *run);
     if (!run) {
         return CLI_EXIT_OTHER;

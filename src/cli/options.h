@@ -45,8 +45,10 @@ typedef struct cli_options {
     const char *limit;
     /* verify */
     bool all;
-    /* gc */
+    /* gc, migrate */
     bool dry_run;
+    /* migrate */
+    bool status;
     /* backup */
     bool copy;
     /* object */

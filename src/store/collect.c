@@ -6,6 +6,7 @@
  * collection may stop anywhere and nothing about it has to be remembered.
  */
 #include "store/cas.h"
+#include "store/handle.h"
 #include "store/mark.h"
 #include "store/walk.h"
 
@@ -43,7 +44,10 @@ static grv_status collect_free(collect_run *run, grv_error *error)
         run->removed[i] = true;
     }
     grv_status status = GRV_OK;
-    if (!run->config->dry_run) {
+    if (!run->config->dry_run && run->count > 0 && run->store->session) {
+        status = grv_pg_session_holds(run->call, run->store->session, error);
+    }
+    if (!run->config->dry_run && !status) {
         status = grv_block_store_remove(run->call, grv_store_blocks(run->store), run->keys,
                                         run->count, run->removed, error);
     }
@@ -160,6 +164,22 @@ static grv_status collect_exclusive(const grv_call *call, grv_store *store,
     return status;
 }
 
+/* The same where other processes may have the store open: not while this runs. */
+static grv_status collect_alone(const grv_call *call, grv_store *store,
+                                const grv_collect_config *config, grv_collect_report *ret_report,
+                                grv_error *error)
+{
+    if (!store->session) {
+        return collect_exclusive(call, store, config, ret_report, error);
+    }
+    grv_status status = grv_pg_session_exclude(call, store->session, error);
+    if (!status) {
+        status = collect_exclusive(call, store, config, ret_report, error);
+        grv_pg_session_admit(store->session);
+    }
+    return status;
+}
+
 grv_status grv_store_collect(const grv_call *call, grv_store *store,
                              const grv_collect_config *config, grv_collect_report *ret_report,
                              grv_error *error)
@@ -177,7 +197,7 @@ grv_status grv_store_collect(const grv_call *call, grv_store *store,
     }
     status = grv_cas_puts_exclude(blobs, error);
     if (!status) {
-        status = collect_exclusive(&background, store, config, ret_report, error);
+        status = collect_alone(&background, store, config, ret_report, error);
         grv_cas_puts_admit(blobs);
     }
     grv_cas_maintenance_end(blobs);

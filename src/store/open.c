@@ -16,6 +16,7 @@
 #include <graviton/backend/fs.h>
 #include <graviton/backend/kv.h>
 #include <graviton/backend/memory.h>
+#include <graviton/backend/pg.h>
 #include <graviton/backend/rocks.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,9 @@ static const char *blocks_where(const grv_store *store)
 
 static const char *meta_where(const grv_store *store)
 {
+    if (store->pg) {
+        return grv_pg_where(store->pg);
+    }
     return store->place.meta == GRV_META_ROCKS ? store->place.meta_path
                                                : grv_meta_kind_name(store->place.meta);
 }
@@ -50,12 +54,48 @@ static const char *meta_where(const grv_store *store)
 /* How to open the metadata half. */
 typedef enum meta_mode { META_READ, META_WRITE, META_CREATE } meta_mode;
 
+/*
+ * Opens metadata in PostgreSQL. Opening writes nothing, so the handle serves all modes; what may
+ * write has a session from then on, and manifests that are guarded by it.
+ */
+static grv_status open_pg(const store_opening *opening, meta_mode mode, grv_error *error)
+{
+    grv_store *store = opening->store;
+    const grv_store_config *config = opening->config;
+    grv_status status = GRV_OK;
+    if (!store->pg) {
+        grv_pg_config pg = {
+            .conninfo = store->place.meta_path,
+            .connections = config->connections,
+            .allow_unsafe = config->allow_unsafe,
+            .patience_ns = config->patience_ns,
+            .read_only = config->read_only,
+        };
+        status = grv_pg_open(opening->call, &pg, &store->pg, error);
+    }
+    if (!status && store->place.blocks == GRV_BLOCKS_KV && !store->kv) {
+        status = grv_kv_pg_new(store->pg, GRV_NS_COUNT, &store->kv, error);
+    }
+    if (!status && mode != META_READ && !store->session) {
+        status = grv_pg_session_open(opening->call, store->pg,
+                                     config->command ? config->command : "libgraviton",
+                                     &store->session, error);
+    }
+    if (!status && !store->manifests) {
+        status = grv_manifest_repo_pg_new(store->pg, store->session, &store->manifests, error);
+    }
+    return status;
+}
+
 /* Opens the metadata half; leaves store->kv NULL where it is absent and is not to be made. */
 static grv_status open_meta(const store_opening *opening, meta_mode mode, grv_error *error)
 {
     static const uint64_t reserve_default = GRV_ROCKS_RESERVE_DEFAULT;
     grv_store *store = opening->store;
     grv_status status = GRV_OK;
+    if (store->place.meta == GRV_META_PG) {
+        return open_pg(opening, mode, error);
+    }
     if (store->place.meta == GRV_META_MEMORY) {
         status = grv_kv_memory_new(GRV_NS_COUNT, &store->kv, error);
     } else {
@@ -179,6 +219,11 @@ static grv_status refuse_lone_database(const store_opening *opening, grv_error *
 static grv_status reopen_to_write(store_opening *opening, grv_error *error)
 {
     grv_store *store = opening->store;
+    if (store->place.meta == GRV_META_PG) {
+        grv_manifest_repo_free(store->manifests);
+        store->manifests = NULL;
+        return open_meta(opening, META_WRITE, error);
+    }
     if (!store->kv || store->place.meta == GRV_META_MEMORY) {
         return GRV_OK;
     }
@@ -452,6 +497,39 @@ static grv_status create_store(store_opening *opening, grv_error *error)
     return status == GRV_CONFLICT ? explain_conflict(opening, error) : status;
 }
 
+/*
+ * Where others may open the store at the same time, one of them may have made it between the looks
+ * at the two halves. The bytes are named before the metadata is, so a second look at them is final.
+ */
+static grv_status look_again(store_opening *opening, grv_error *error)
+{
+    grv_store *store = opening->store;
+    if (!opening->has_descriptor || opening->has_superblock || store->place.meta != GRV_META_PG) {
+        return GRV_OK;
+    }
+    grv_status status = GRV_OK;
+    if (!store->blocks) {
+        status = open_blocks(store, false, error);
+    }
+    return !status && store->blocks ? read_superblock(opening, error) : status;
+}
+
+/* Says that the store is made, where whoever began that has not; somebody else may have by now. */
+static grv_status finish_superblock(store_opening *opening, grv_error *error)
+{
+    grv_status status = write_superblock(opening, false, error);
+    if (status == GRV_CONFLICT) {
+        status = read_superblock(opening, error);
+        if (!status && opening->superblock.creating) {
+            status = explain_conflict(opening, error);
+        }
+        if (!status) {
+            status = check_pair(opening, error);
+        }
+    }
+    return status;
+}
+
 /* Decides by what both halves say: a whole store, one to be made, or none. */
 static grv_status settle(store_opening *opening, grv_error *error)
 {
@@ -464,7 +542,7 @@ static grv_status settle(store_opening *opening, grv_error *error)
         if (!status && !opening->config->read_only) {
             status = reopen_to_write(opening, error);
             if (!status && half_made) {
-                status = write_superblock(opening, false, error);
+                status = finish_superblock(opening, error);
             }
         }
         return status;
@@ -521,6 +599,9 @@ grv_status grv_store_open(const grv_call *call, const grv_store_config *config,
         status = open_halves(&opening, error);
     }
     if (!status) {
+        status = look_again(&opening, error);
+    }
+    if (!status) {
         status = settle(&opening, error);
     }
     if (!status) {
@@ -569,5 +650,7 @@ void grv_store_close(grv_store *store)
     grv_block_store_free(store->blocks);
     grv_manifest_repo_free(store->manifests);
     grv_kv_free(store->kv);
+    grv_pg_session_close(store->session);
+    grv_pg_close(store->pg);
     free(store);
 }

@@ -28,6 +28,8 @@ const char *grv_meta_kind_name(grv_meta_kind kind)
         return "rocks";
     case GRV_META_MEMORY:
         return "memory";
+    case GRV_META_PG:
+        return "postgresql";
     }
     return "unknown";
 }
@@ -35,8 +37,7 @@ const char *grv_meta_kind_name(grv_meta_kind kind)
 /* Schemes of the design that this version does not have; naming one is no typing error. */
 static bool scheme_is_planned(const char *scheme, size_t size)
 {
-    static const char *const planned[] = {"packs",      "s3",   "packs+s3", "postgres",
-                                          "postgresql", "http", "https",    "pg"};
+    static const char *const planned[] = {"packs", "s3", "packs+s3", "http", "https"};
     for (size_t i = 0; i < sizeof planned / sizeof planned[0]; i++) {
         if (strlen(planned[i]) == size && strncasecmp(planned[i], scheme, size) == 0) {
             return true;
@@ -70,8 +71,10 @@ static grv_status url_refuse(const char *what, const char *url, size_t scheme_si
                              "%s \"%.*s:\" is not in this version of graviton; it has %s", what,
                              (int)scheme_size, url, known);
     }
-    return grv_error_set(error, GRV_INVALID_ARGUMENT, "store", "%s \"%.200s\": use %s", what, url,
-                         known);
+    /* What may hold a password is not repeated. */
+    bool secret = strchr(url, '@') != NULL;
+    return grv_error_set(error, GRV_INVALID_ARGUMENT, "store", "%s \"%.*s%s\": use %s", what,
+                         secret ? (int)scheme_size : 200, url, secret ? ":..." : "", known);
 }
 
 static grv_status copy_path(const char *what, const char *path, size_t size,
@@ -162,7 +165,13 @@ static grv_status parse_meta(const char *url, grv_place *place, grv_error *error
         place->meta = GRV_META_MEMORY;
         return GRV_OK;
     }
-    return url_refuse("meta", url, scheme, "rocks:DIR or memory:", error);
+    bool is_pg = scheme_is(url, scheme, "postgresql") || scheme_is(url, scheme, "postgres");
+    if (is_pg && strncmp(rest, "//", 2) == 0) {
+        place->meta = GRV_META_PG;
+        return copy_path("--meta postgresql:", url, strlen(url), place->meta_path, error);
+    }
+    return url_refuse("meta", url, scheme,
+                      "rocks:DIR, postgresql://HOST/DATABASE or memory:", error);
 }
 
 /* A directory: files in it, RocksDB in its "meta". */
@@ -217,12 +226,13 @@ grv_status grv_place_parse(const grv_store_config *config, grv_place *ret_place,
     /* The half that stays would be of no use: names of bytes that are gone, or bytes without names,
      * which no store could be opened on again. */
     bool blocks_stay = ret_place->blocks == GRV_BLOCKS_FS ||
-                       (ret_place->blocks == GRV_BLOCKS_KV && ret_place->meta == GRV_META_ROCKS);
-    if (blocks_stay != (ret_place->meta == GRV_META_ROCKS)) {
+                       (ret_place->blocks == GRV_BLOCKS_KV && ret_place->meta != GRV_META_MEMORY);
+    if (blocks_stay != (ret_place->meta != GRV_META_MEMORY)) {
         return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
-                             "blocks %.200s and meta %.200s: one half would be lost when the other "
+                             "blocks %s: and meta %s: one half would be lost when the other "
                              "stays; use memory: for both or for none",
-                             config->blocks, config->meta);
+                             grv_blocks_kind_name(ret_place->blocks),
+                             grv_meta_kind_name(ret_place->meta));
     }
     return GRV_OK;
 }

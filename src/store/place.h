@@ -14,7 +14,11 @@ typedef enum grv_blocks_kind {
     GRV_BLOCKS_KV = 2,
     GRV_BLOCKS_MEMORY = 3
 } grv_blocks_kind;
-typedef enum grv_meta_kind { GRV_META_ROCKS = 1, GRV_META_MEMORY = 2 } grv_meta_kind;
+typedef enum grv_meta_kind {
+    GRV_META_ROCKS = 1,
+    GRV_META_MEMORY = 2,
+    GRV_META_PG = 3
+} grv_meta_kind;
 
 /* A store's place. Paths are empty where the kind has none. */
 typedef struct grv_place {
@@ -22,6 +26,7 @@ typedef struct grv_place {
     char blocks_path[GRV_PLACE_PATH_SIZE];
     char blocks_prefix[256]; /* empty: the default */
     grv_meta_kind meta;
+    /* With PostgreSQL its whole address, which may hold a password: for no message. */
     char meta_path[GRV_PLACE_PATH_SIZE];
     bool has_reserve;
     uint64_t reserve_bytes; /* where it has */

@@ -56,11 +56,13 @@ grv_status grv_pg_check_server(const grv_call *call, grv_pg *pg, grv_error *erro
     return status;
 }
 
+/* A name in a schema that the role may not use is an error even to ask about. */
 static const grv_pg_statement schema_exists = {
-    "schema_exists", "SELECT pg_catalog.to_regclass('graviton.schema_migration') IS NOT NULL, "
-                     "pg_catalog.to_regclass('graviton.blob_block') IS NOT NULL, "
-                     "pg_catalog.to_regnamespace('graviton') IS NULL "
-                     "OR pg_catalog.has_schema_privilege('graviton', 'USAGE')"};
+    "schema_exists",
+    "SELECT CASE WHEN allowed THEN pg_catalog.to_regclass('graviton.schema_migration') IS NOT NULL "
+    "ELSE false END, CASE WHEN allowed THEN pg_catalog.to_regclass('graviton.blob_block') "
+    "IS NOT NULL ELSE false END, allowed FROM (SELECT pg_catalog.to_regnamespace('graviton') "
+    "IS NULL OR pg_catalog.has_schema_privilege('graviton', 'USAGE')) AS role (allowed)"};
 static const grv_pg_statement schema_version = {
     "schema_version",
     "SELECT coalesce(pg_catalog.max(version), 0)::int4 FROM graviton.schema_migration"};

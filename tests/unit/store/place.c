@@ -37,6 +37,28 @@ static void urls_name_each_half(void **state)
     assert_int_equal(place.blocks, GRV_BLOCKS_MEMORY);
 }
 
+static void postgresql_is_named_by_its_url(void **state)
+{
+    (void)state;
+    grv_place place;
+    assert_grv_status(parse(NULL, "fs:/a", "postgresql://u:p@h/db?x=y", &place), GRV_OK);
+    assert_int_equal(place.meta, GRV_META_PG);
+    assert_string_equal(place.meta_path, "postgresql://u:p@h/db?x=y");
+    assert_grv_status(parse(NULL, "kv:", "Postgres:///db", &place), GRV_OK);
+    assert_int_equal(place.meta, GRV_META_PG);
+    assert_grv_status(parse(NULL, "fs:/a", "postgresql:db", &place), GRV_INVALID_ARGUMENT);
+    assert_grv_status(parse(NULL, "memory:", "postgresql://h/db", &place), GRV_INVALID_ARGUMENT);
+    /* A password goes into no message. */
+    static const char *const urls[] = {"postgresq://u:sesame@h/db", "rocky://u:sesame@h/db",
+                                       "u:sesame@h"};
+    for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+        grv_error error = GRV_ERROR_INIT;
+        grv_store_config config = {.blocks = "fs:/a", .meta = urls[i]};
+        assert_grv_status(grv_place_parse(&config, &place, &error), GRV_INVALID_ARGUMENT);
+        assert_null(strstr(error.message, "sesame"));
+    }
+}
+
 static void wrong_ones_are_refused(void **state)
 {
     (void)state;
@@ -63,7 +85,6 @@ static void planned_schemes_are_unsupported(void **state)
     assert_grv_status(parse("http://host:1", NULL, NULL, &place), GRV_UNSUPPORTED);
     assert_grv_status(parse(NULL, "s3://bucket/prefix", "memory:", &place), GRV_UNSUPPORTED);
     assert_grv_status(parse(NULL, "packs+s3://b/p", "memory:", &place), GRV_UNSUPPORTED);
-    assert_grv_status(parse(NULL, "fs:/a", "postgresql://h/db", &place), GRV_UNSUPPORTED);
 }
 
 static void long_paths_are_refused_whole(void **state)
@@ -84,6 +105,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_directory_is_files_and_rocksdb),
         cmocka_unit_test(urls_name_each_half),
+        cmocka_unit_test(postgresql_is_named_by_its_url),
         cmocka_unit_test(wrong_ones_are_refused),
         cmocka_unit_test(planned_schemes_are_unsupported),
         cmocka_unit_test(long_paths_are_refused_whole),
