@@ -32,7 +32,7 @@ PASSED_ON = ("src/backend/memory/", "src/layer/")  # nothing lasts there, or ano
 SYNC = re.compile(
     r"->(fsync|fdatasync|syncfs|renameat|linkat)\(|(?<![\w>.])(fsync|fdatasync|syncfs|rename|"
     r"renameat|link|linkat|grv_file_sync|grv_directory_sync|parent_sync|directory_sync|fs_settle|"
-    r"settle|grv_fs_directory_settle|grv_fs_place_sync|checkpoint_settle|grv_kv_flush|"
+    r"grv_fs_directory_settle|grv_fs_place_sync|checkpoint_settle|grv_kv_flush|"
     r"grv_block_store_flush|rocksdb_writeoptions_set_sync|rocksdb_flush_wal|grv_rocks_sync)\(|"
     r"\bGRV_DURABLE\b"
 )

@@ -481,11 +481,6 @@ KEPT = [
         "its three callers are taken out",
     ),
     (
-        "src/backend/fs/object_files.c",
-        "grv_status status = settle(store, parent, fd, name, error);",
-        "its sync is taken out",
-    ),
-    (
         "src/backend/kv/block_store.c",
         "return grv_kv_flush(call, blocks_of(store)->kv, error);",
         "its caller in a put is taken out",
@@ -506,7 +501,6 @@ KEPT = [
         "its syncs are taken out one by one",
     ),
     ("src/backend/rocks/kv.c", "bool durable = durability == GRV_DURABLE;", "reads what is wanted"),
-    ("src/store/open.c", "status = settle(&opening, error);", "no sync, but of the same name"),
     # Renames and links whose order is taken out elsewhere, or does not matter.
     ("src/backend/fs/group.c", "calls->renameat(temp_fd, temp, fd, name)", "see sync.c"),
     ("src/os/file.c", "calls->renameat(dir, temp, dir, name)", "the sync before it is taken out"),
@@ -624,6 +618,12 @@ KEPT = [
         "src/backend/rocks/reserve.c",
         "status = grv_file_sync(reserve->fd, GRV_RESERVE_FILE, error);",
         "it is for file systems that hand freed space out only then",
+    ),
+    # What lies outside of this model.
+    (
+        "src/backend/pg/kv_write.c",
+        "return plan->batch->durability == GRV_DURABLE && !plan->puts;",
+        "a server's log, on a machine whose power is not cut here",
     ),
     # What the program has no command for.
     ("src/backend/fs/block_store.c", "fs_settle(call, fs_of(store), all, error)", "flush of files"),
