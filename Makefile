@@ -23,7 +23,7 @@ help:
 	@echo "make bench    figures, each beside a baseline of the same run"
 	@echo "make fuzz     every decoder under libFuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make model    random operations against a model, SEEDS=$(SEEDS) on every pair of backends"
-	@echo "make faults   power cuts at every call, each sync left out, every stored byte changed (long)"
+	@echo "make faults   power cuts at every call, each sync left out, each stored byte changed (long)"
 	@echo "make install  library, headers, program, man page under PREFIX=$(PREFIX) (DESTDIR too)"
 	@echo "make clean    remove what the others made"
 
