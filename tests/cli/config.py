@@ -100,7 +100,6 @@ def test_not_built_yet(case):
     for flags in (
         ["--store", "http://localhost:1"], ["--store", "https://localhost"],
         ["--blocks", "s3://b/p", "--meta", "rocks:m"],
-        ["--blocks", "fs:b", "--meta", "postgresql://h/d"],
     ):  # fmt: skip
         result = case.run("put", "-", "--json", *flags, expect=1)
         same(result.error()["status"], "unsupported")
