@@ -246,6 +246,71 @@ static void a_cursor_sees_the_moment_it_was_opened(void **state)
     }
 }
 
+/* Keys of a scan that does not fit a page, by number of items or by bytes of values. */
+#define LONG_ITEMS (3 * GRV_KV_PAGE_ITEMS + 10)
+#define LONG_BYTES (GRV_KV_PAGE_BYTES / 3)
+
+static uint8_t long_value[LONG_BYTES];
+
+/* Every third key is gone when the scan is past its first item, every third is new. */
+static void change_long(grv_kv *kv, size_t count, bool after)
+{
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t key[3] = {'k', (uint8_t)(i >> 8), (uint8_t)i};
+        if (i % 3 == 1 && after) {
+            kv_delete(kv, 1, grv_bytes_of(key, 3));
+        } else if (i % 3 == 2 ? after : !after) {
+            kv_put(kv, 1, grv_bytes_of(key, 3),
+                   grv_bytes_of(long_value, count < LONG_ITEMS ? LONG_BYTES : i % 50));
+        }
+    }
+}
+
+/* Runs a scan over all keys that are there before and after; returns how many others it shows. */
+static size_t check_long(grv_kv *kv, size_t count, bool reverse)
+{
+    grv_error error = GRV_ERROR_INIT;
+    const grv_kv_scan scan = {.ns = 1, .prefix = text("k"), .reverse = reverse};
+    grv_kv_cursor *cursor = NULL;
+    grv_kv_item item;
+    size_t others = 0;
+    size_t stay = 0;
+    size_t last = reverse ? count : 0;
+    assert_grv_ok(grv_kv_open_scan(NULL, kv, &scan, &cursor, &error));
+    for (size_t seen = 0; grv_kv_cursor_next(NULL, cursor, &item, &error) == GRV_OK; seen++) {
+        assert_int_equal(item.key.size, 3);
+        size_t i = (size_t)item.key.data[1] << 8 | item.key.data[2];
+        assert_true(seen == 0 || (reverse ? i < last : i > last));
+        assert_int_equal(item.value.size, count < LONG_ITEMS ? LONG_BYTES : i % 50);
+        last = i;
+        stay += i % 3 == 0;
+        others += i % 3 != 0;
+        /* New ones within the first page are never shown, those that went always. */
+        assert_true(seen >= (count < LONG_ITEMS ? 3 : GRV_KV_PAGE_ITEMS) || i % 3 < 2);
+        if (seen == 0) {
+            change_long(kv, count, true);
+        }
+    }
+    assert_int_equal(stay, (count + 2) / 3);
+    grv_kv_cursor_free(cursor);
+    return others;
+}
+
+static void long_scans_show_what_stays_exactly_once(void **state)
+{
+    kv_case *self = *state;
+    for (int way = 0; way < 4; way++) {
+        size_t count = way < 2 ? LONG_ITEMS : 20;
+        kv_delete_range(self->kv, 1, text("k"), text("l"));
+        change_long(self->kv, count, false);
+        kv_case_turn(self);
+        size_t others = check_long(self->kv, count, way % 2);
+        if (self->kv->whole_scans) {
+            assert_int_equal(others, (count + 1) / 3);
+        }
+    }
+}
+
 static void later_operations_see_earlier_ones(void **state)
 {
     kv_case *self = *state;
@@ -537,6 +602,7 @@ int main(void)
         {"scans go in byte order by prefix and start", scans_go_in_byte_order_by_prefix_and_start},
         {"scans of nothing end at once", scans_of_nothing_end_at_once},
         {"a cursor sees the moment it was opened", a_cursor_sees_the_moment_it_was_opened},
+        {"long scans show what stays exactly once", long_scans_show_what_stays_exactly_once},
         {"later operations see earlier ones", later_operations_see_earlier_ones},
         {"range deletes take start and leave end", range_deletes_take_start_and_leave_end},
         {"guards decide over the whole batch", guards_decide_over_the_whole_batch},

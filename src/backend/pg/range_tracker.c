@@ -318,6 +318,17 @@ static bool list_go_to(pg_list *list, grv_bytes locator, bool after)
     return true;
 }
 
+/* False for a text that no locator prints as. */
+static bool parse_locator(grv_bytes text, grv_locator *ret_locator)
+{
+    char printed[GRV_LOCATOR_TEXT_SIZE];
+    if (grv_locator_parse(text, ret_locator, NULL)) {
+        return false;
+    }
+    grv_locator_print(ret_locator, printed);
+    return grv_bytes_compare(grv_bytes_of(printed, strlen(printed)), text) == 0;
+}
+
 static grv_status take_row(pg_list *list, const PGresult *result, int row, grv_tracked *ret_item,
                            grv_error *error)
 {
@@ -328,7 +339,7 @@ static grv_status take_row(pg_list *list, const PGresult *result, int row, grv_t
     if (!list_go_to(list, text, true)) {
         list->failed = true;
     }
-    if (list->failed || grv_locator_parse(text, &ret_item->locator, NULL)) {
+    if (list->failed || !parse_locator(text, &ret_item->locator)) {
         return grv_error_set(error, GRV_CORRUPT, "ranges", "they are of a locator that is none");
     }
     grv_status status = grv_pg_cell_int64(result, row, 1, &generation, error);

@@ -79,10 +79,14 @@ static grv_bytes print_locator(const grv_locator *locator, char text[GRV_LOCATOR
 
 static grv_status parse_locator(grv_bytes text, grv_locator *ret_locator, grv_error *error)
 {
-    if (text.size > GRV_REPLICA_LOCATOR_MAX || grv_locator_parse(text, ret_locator, NULL)) {
+    grv_locator locator;
+    char printed[GRV_LOCATOR_TEXT_SIZE];
+    if (text.size > GRV_REPLICA_LOCATOR_MAX || grv_locator_parse(text, &locator, NULL) ||
+        grv_bytes_compare(print_locator(&locator, printed), text) != 0) {
         return grv_error_set(error, GRV_CORRUPT, "replicas",
                              "a locator in graviton.location that is none");
     }
+    *ret_locator = locator;
     return GRV_OK;
 }
 
