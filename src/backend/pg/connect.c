@@ -26,6 +26,16 @@ static const struct {
     {"client_encoding", "UTF8"},
 };
 
+/*
+ * What every connection is set to, whatever the server's defaults are. A statement behind another
+ * that waited for a lock has to see what the lock's last owner did, hence the isolation. Statements
+ * look rows up or walk along an index and stop at a limit; without bitmaps the planner has no way
+ * to read all of a long stretch and sort it, which it would where it takes the stretch for short.
+ */
+#define SETTINGS                                                                                   \
+    "SET search_path = ''; SET bytea_output = hex; "                                               \
+    "SET default_transaction_isolation = 'read committed'; SET enable_bitmapscan = off"
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* The look at the cancel flag while waiting, in nanoseconds. */
@@ -207,16 +217,10 @@ grv_status grv_pg_connect(const grv_call *call, grv_pg *pg, uint64_t deadline_ns
                             : establish(call, pg, conn->native,
                                         until_ns < deadline_ns ? until_ns : deadline_ns, error);
     if (!status) {
-        /* A statement behind another that waited for a lock has to see what the lock's last owner
-         * did, whatever the server's default is. */
-        status =
-            grv_pg_execute(call, conn,
-                           pg->read_only ? "SET search_path = ''; SET bytea_output = hex; "
-                                           "SET default_transaction_isolation = 'read committed'; "
-                                           "SET default_transaction_read_only = on"
-                                         : "SET search_path = ''; SET bytea_output = hex; "
-                                           "SET default_transaction_isolation = 'read committed'",
-                           error);
+        status = grv_pg_execute(call, conn, SETTINGS, error);
+    }
+    if (!status && pg->read_only) {
+        status = grv_pg_execute(call, conn, "SET default_transaction_read_only = on", error);
     }
     if (status) {
         grv_pg_disconnect(conn);

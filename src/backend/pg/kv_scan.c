@@ -15,19 +15,19 @@ _Static_assert(GRV_KV_PAGE_ITEMS == 512, "PAGE_ITEMS says the same");
 
 /* Keys of the stretch. A row past the budget of bytes is left out, and so are all after it; `found`
  * tells that there were some. */
+#define ROWS_OF(columns, order)                                                                    \
+    "SELECT " columns " FROM graviton.kv WHERE ns = $1 AND key >= $2 AND key < $3 "                \
+    "ORDER BY key" order " LIMIT " PAGE_ITEMS
 #define PAGE_OF(order)                                                                             \
     "SELECT key, value, found FROM (SELECT key, value, octet_length(value) AS size, "              \
     "sum(octet_length(value)) OVER (ORDER BY key" order " ROWS UNBOUNDED PRECEDING) AS total, "    \
-    "count(*) OVER () AS found FROM (SELECT key, value FROM graviton.kv "                          \
-    "WHERE ns = $1 AND key >= $2 AND key < $3 ORDER BY key" order " LIMIT " PAGE_ITEMS ") AS page" \
-    ") AS sums WHERE total <= $4::int8 OR total = size ORDER BY key" order
-#define KEYS_OF(order)                                                                             \
-    "SELECT key FROM graviton.kv WHERE ns = $1 AND key >= $2 AND key < $3 ORDER BY key" order      \
-    " LIMIT " PAGE_ITEMS
+    "count(*) OVER () AS found FROM (" ROWS_OF(                                                    \
+        "key, value", order) ") AS page) AS sums "                                                 \
+                             "WHERE total <= $4::int8 OR total = size ORDER BY key" order
 
 static const grv_pg_statement pages[2][2] = {
     {{"kv_scan", PAGE_OF("")}, {"kv_scan_reverse", PAGE_OF(" DESC")}},
-    {{"kv_scan_keys", KEYS_OF("")}, {"kv_scan_keys_reverse", KEYS_OF(" DESC")}},
+    {{"kv_scan_keys", ROWS_OF("key", "")}, {"kv_scan_keys_reverse", ROWS_OF("key", " DESC")}},
 };
 
 /* Where a stretch of keys begins or ends. */
