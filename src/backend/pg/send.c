@@ -120,28 +120,34 @@ static int64_t timeout_for(uint64_t deadline_ns)
     return timeout_ms;
 }
 
+static bool send_timeout(pg_exchange *exchange)
+{
+    int64_t timeout_ms = timeout_for(exchange->deadline_ns);
+    if (timeout_ms == exchange->conn->timeout_ms) {
+        return true;
+    }
+    char text[24];
+    grv_pg_params params = {0};
+    snprintf(text, sizeof text, "%lld", (long long)timeout_ms);
+    grv_pg_add_text(&params, text);
+    return send_statement(exchange, &set_timeout, &params,
+                          (pg_sent){.step = NO_STEP, .timeout_ms = timeout_ms});
+}
+
+/* A query before a BEGIN would already be part of its transaction, which can then have no isolation
+ * level of its own; so of several steps the first goes before the time limit. */
 static bool send_all(pg_exchange *exchange)
 {
-    grv_pg_conn *conn = exchange->conn;
-    int64_t timeout_ms = timeout_for(exchange->deadline_ns);
-    if (timeout_ms != conn->timeout_ms) {
-        char text[24];
-        grv_pg_params params = {0};
-        snprintf(text, sizeof text, "%lld", (long long)timeout_ms);
-        grv_pg_add_text(&params, text);
-        if (!send_statement(exchange, &set_timeout, &params,
-                            (pg_sent){.step = NO_STEP, .timeout_ms = timeout_ms})) {
-            return false;
-        }
-    }
+    size_t limited = exchange->count > 1 ? 1 : 0;
     for (size_t i = 0; i < exchange->count; i++) {
         const grv_pg_step *step = &exchange->steps[i];
-        if (!send_statement(exchange, step->statement, step->params,
+        if ((i == limited && !send_timeout(exchange)) ||
+            !send_statement(exchange, step->statement, step->params,
                             (pg_sent){.step = i, .timeout_ms = -1})) {
             return false;
         }
     }
-    return PQpipelineSync(conn->native) == 1;
+    return PQpipelineSync(exchange->conn->native) == 1;
 }
 
 /* ---- Back ---- */

@@ -180,6 +180,26 @@ static void ordered_is_for_one_transaction(void **state)
     }
 }
 
+/* Also on a connection that has to be told a new time limit first. */
+static void reads_see_one_snapshot_within_any_deadline(void **state)
+{
+    rig *made = *state;
+    grv_error error = GRV_ERROR_INIT;
+    static const grv_pg_statement isolation = {
+        "isolation", "SELECT pg_catalog.current_setting('transaction_isolation')"};
+    grv_pg_step steps[2] = {{&count_all, NULL}, {&isolation, NULL}};
+    grv_pg_work work = {.steps = steps, .count = 2, .reads = true};
+    for (uint64_t seconds = 1; seconds < 100; seconds *= 5) {
+        grv_call call = {.deadline_ns = grv_now_ns() + seconds * UINT64_C(1000000000)};
+        PGresult *results[2];
+        assert_grv_ok(grv_pg_run(&call, made->pg, &work, results, &error));
+        grv_bytes level = grv_pg_cell(results[1], 0, 0);
+        assert_int_equal(level.size, strlen("repeatable read"));
+        assert_memory_equal(level.data, "repeatable read", level.size);
+        grv_pg_clear(results, 2);
+    }
+}
+
 static void statuses(void **state)
 {
     rig *made = *state;
@@ -363,6 +383,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(large_values_do_not_jam, setup, teardown),
         cmocka_unit_test_setup_teardown(all_or_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(ordered_is_for_one_transaction, setup, teardown),
+        cmocka_unit_test_setup_teardown(reads_see_one_snapshot_within_any_deadline, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(statuses, setup, teardown),
         cmocka_unit_test_setup_teardown(a_deadlock_is_tried_again, setup, teardown),
         cmocka_unit_test_setup_teardown(killed_connections_are_replaced, setup, teardown),
