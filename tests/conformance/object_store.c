@@ -5,6 +5,7 @@
  * object_store_puts.c, lists in object_store_lists.c, threads in object_store_threads.c.
  */
 #include "object_store_suite.h"
+#include "postgres_store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -378,6 +379,9 @@ int main(void)
                  cases[n].reopen ? "reopened" : "fresh", test->name);
         units[n] = (struct CMUnitTest){cases[n].name, test->run, object_case_setup,
                                        object_case_teardown, &cases[n]};
+        if (fixture->needs_postgres) {
+            test_postgres_unit(&units[n]);
+        }
     }
     int failed = _cmocka_run_group_tests("object_store", units, total, NULL, NULL);
     free(cases);

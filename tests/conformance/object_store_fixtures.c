@@ -2,6 +2,8 @@
 /* The object stores that tests/conformance/object_store.c runs over. */
 #include "object_store_fixtures.h"
 
+#include "postgres_store.h"
+
 #include <graviton/backend/fs.h>
 #include <graviton/backend/memory.h>
 #include <stdio.h>
@@ -52,8 +54,39 @@ static void close_fs(grv_mutable_object_store *store, void **context, bool last)
     grv_mutable_object_store_free(store);
 }
 
+static grv_status open_pg_with(unsigned connections, void **context,
+                               grv_mutable_object_store **ret_store, grv_error *error)
+{
+    static const char *const buckets[] = {OBJECT_BUCKET, OBJECT_BUCKET_OTHER};
+    grv_pg *pg = NULL;
+    grv_status status = test_postgres_store_open(connections, context, &pg, error);
+    return status ? status : grv_object_store_pg_new(pg, buckets, 2, ret_store, error);
+}
+
+static grv_status open_pg(const char *dir, void **context, grv_mutable_object_store **ret_store,
+                          grv_error *error)
+{
+    (void)dir;
+    return open_pg_with(0, context, ret_store, error);
+}
+
+static grv_status open_pg_one(const char *dir, void **context, grv_mutable_object_store **ret_store,
+                              grv_error *error)
+{
+    (void)dir;
+    return open_pg_with(1, context, ret_store, error);
+}
+
+static void close_pg(grv_mutable_object_store *store, void **context, bool last)
+{
+    grv_mutable_object_store_free(store);
+    test_postgres_store_close(context, last);
+}
+
 const object_fixture object_fixtures[] = {
-    {"memory", true, open_memory, close_memory},
-    {"fs", false, open_fs, close_fs},
+    {"memory", true, false, open_memory, close_memory},
+    {"fs", false, false, open_fs, close_fs},
+    {"pg", false, true, open_pg, close_pg},
+    {"pg, one connection", false, true, open_pg_one, close_pg},
 };
 const size_t object_fixture_count = sizeof object_fixtures / sizeof object_fixtures[0];

@@ -10,6 +10,7 @@
 
 #include <graviton/port/key_value_store.h>
 #include <graviton/port/manifest_repo.h>
+#include <graviton/port/mutable_object_store.h>
 #include <graviton/port/range_tracker.h>
 #include <graviton/port/replica_index.h>
 
@@ -129,6 +130,16 @@ grv_status grv_range_tracker_pg_new(grv_pg *pg, grv_range_tracker **ret_tracker,
  */
 grv_status grv_manifest_repo_pg_new(grv_pg *pg, grv_pg_session *session,
                                     grv_manifest_repo **ret_repo, grv_error *error);
+
+/*
+ * Opens an object store `pg://NAME/` for each of the names; a bucket is a name and no more, and one
+ * that nothing was put into has no objects. A put or get holds a few MiB, and a connection only
+ * within each call. What a put has sent goes when it is freed; what one that died has sent, at a
+ * later put, once nothing came for a day. The handle is borrowed and outlives the store. Free with
+ * grv_mutable_object_store_free.
+ */
+grv_status grv_object_store_pg_new(grv_pg *pg, const char *const buckets[], size_t bucket_count,
+                                   grv_mutable_object_store **ret_store, grv_error *error);
 
 /* Closes all connections. Every port over the handle has been freed. NULL is allowed. */
 void grv_pg_close(grv_pg *pg);

@@ -16,6 +16,7 @@ static const struct {
     {"GV001", GRV_CONFLICT},       /* a guard did not hold */
     {"GV002", GRV_NOT_FOUND},      /* */
     {"GV003", GRV_ALREADY_EXISTS}, /* */
+    {"GV004", GRV_UNAVAILABLE},    /* what came before is gone: from the start again */
     {"08P01", GRV_INTERNAL},       /* protocol violation */
     {"08", GRV_UNAVAILABLE},       /* connection exceptions */
     {"0A", GRV_UNSUPPORTED},       /* feature not supported */

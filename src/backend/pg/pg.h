@@ -140,7 +140,7 @@ typedef struct grv_pg_work {
  * nothing was changed, except for GRV_UNAVAILABLE and GRV_TIMEOUT of work that isn't `reads`: then
  * it may have been committed if the message says so. SQLSTATEs become statuses by
  * grv_pg_status_of; the schema's functions use class GV: GV001 GRV_CONFLICT, GV002 GRV_NOT_FOUND,
- * GV003 GRV_ALREADY_EXISTS.
+ * GV003 GRV_ALREADY_EXISTS, GV004 GRV_UNAVAILABLE.
  */
 grv_status grv_pg_run(const grv_call *call, grv_pg *pg, const grv_pg_work *work,
                       PGresult *ret_results[], grv_error *error);
