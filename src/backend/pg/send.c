@@ -29,6 +29,7 @@ typedef struct pg_exchange {
     uint64_t deadline_ns;
     const grv_pg_step *steps;
     size_t count;
+    bool unlimited; /* the server is not told the deadline */
     pg_sent commands[2 * GRV_PG_STEPS_MAX + 1];
     size_t command_count;
     size_t answered;
@@ -123,7 +124,7 @@ static int64_t timeout_for(uint64_t deadline_ns)
 static bool send_timeout(pg_exchange *exchange)
 {
     int64_t timeout_ms = timeout_for(exchange->deadline_ns);
-    if (timeout_ms == exchange->conn->timeout_ms) {
+    if (exchange->unlimited || timeout_ms == exchange->conn->timeout_ms) {
         return true;
     }
     char text[24];
@@ -293,6 +294,7 @@ static void roll_back(grv_pg_conn *conn)
         .deadline_ns = grv_now_ns() + UINT64_C(5000000000),
         .steps = &step,
         .count = 1,
+        .unlimited = true, /* a failed transaction takes no other command */
         .results = &result,
     };
     conn->broken = exchange_run(&exchange, NULL) != GRV_OK;

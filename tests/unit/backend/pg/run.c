@@ -162,6 +162,45 @@ static void all_or_nothing(void **state)
     }
 }
 
+static int32_t backend_pid(grv_pg *pg)
+{
+    static const grv_pg_statement statement = {"pid", "SELECT pg_catalog.pg_backend_pid()"};
+    grv_error error = GRV_ERROR_INIT;
+    PGresult *result = NULL;
+    int32_t pid = 0;
+    assert_grv_ok(grv_pg_read(NULL, pg, &statement, NULL, &result, &error));
+    assert_grv_ok(grv_pg_cell_int32(result, 0, 0, &pid, &error));
+    PQclear(result);
+    return pid;
+}
+
+/* Nor is it tried again for a status that another transaction might not get. */
+static void a_failed_transaction_keeps_its_connection(void **state)
+{
+    rig *made = *state;
+    grv_error error = GRV_ERROR_INIT;
+    grv_pg_config config = {.conninfo = made->conninfo, .connections = 1, .any_schema = true};
+    grv_pg *pg = NULL;
+    assert_grv_ok(grv_pg_open(NULL, &config, &pg, &error));
+    int32_t pid = backend_pid(pg);
+    static const grv_pg_statement refusal = {
+        "refusal", "DO $$ BEGIN RAISE EXCEPTION 'mine' USING ERRCODE = 'GV004'; END $$"};
+    grv_pg_params params;
+    insert_step(&params, 1);
+    grv_pg_step steps[2] = {{&insert, &params}, {&refusal, NULL}};
+    for (int way = 0; way < 4; way++) {
+        grv_pg_work work = {
+            .steps = steps, .count = 2, .ordered = way & 1, .repeatable = (way & 2) != 0};
+        PGresult *results[2];
+        uint64_t begun_ns = grv_now_ns();
+        assert_grv_status(grv_pg_run(NULL, pg, &work, results, &error), GRV_UNAVAILABLE);
+        assert_true(grv_now_ns() - begun_ns < UINT64_C(20000000000));
+        assert_int_equal(backend_pid(pg), pid);
+    }
+    grv_pg_close(pg);
+    assert_int_equal(count_of(made), 0);
+}
+
 static void ordered_is_for_one_transaction(void **state)
 {
     rig *made = *state;
@@ -382,6 +421,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(values_go_both_ways, setup, teardown),
         cmocka_unit_test_setup_teardown(large_values_do_not_jam, setup, teardown),
         cmocka_unit_test_setup_teardown(all_or_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_failed_transaction_keeps_its_connection, setup, teardown),
         cmocka_unit_test_setup_teardown(ordered_is_for_one_transaction, setup, teardown),
         cmocka_unit_test_setup_teardown(reads_see_one_snapshot_within_any_deadline, setup,
                                         teardown),
