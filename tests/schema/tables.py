@@ -201,7 +201,7 @@ def content(database, size, chunk_size=100):
 
 def chunk(identity, number, length):
     return (
-        f"INSERT INTO graviton.object_chunk VALUES ('{identity}', {number},"
+        f"INSERT INTO graviton.object_chunk VALUES ('{identity}', {number}, 0,"
         f" {hexed(bytes(length))})"
     )
 
@@ -230,7 +230,8 @@ def test_objects_have_whole_contents(database):
         database.refused(named(b"b", b"p", identity, size + 1), FOREIGN)
         database.run(named(b"b", b"p%d" % size, identity, size))
         database.run(named(b"b", b"copy%d" % size, identity, size))
-        database.refused(finish(identity, size), CHECK, "never changes")
+        database.refused(finish(identity, size + 1), CHECK, "never changes")
+        database.refused(finish(identity, "NULL"), FOREIGN)
         database.refused(chunk(identity, 99, 1), CHECK, "finished")
         if size:
             one = f"graviton.object_chunk WHERE content_id = '{identity}' AND number = 0"
