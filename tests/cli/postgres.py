@@ -271,6 +271,27 @@ def test_unsafe_servers_are_refused(case):
     case.run("ls")
 
 
+def test_too_many_connections(case):
+    with postgres.Server(max_connections="8", superuser_reserved_connections="1") as small:
+        url = small.url.rsplit("/", 1)[0] + "/crowded"
+        psql = os.path.join(SERVER.bin, "psql")
+        made = subprocess.run([psql, "-X", "-q", "-c", "CREATE DATABASE crowded", small.url])
+        same(made.returncode, 0)
+        case.run("migrate", "--meta", url)
+        use(case, url)
+        case.env["GRAVITON_PG_TIMEOUT"] = "2"
+        case.put(b"x")
+        taken = [
+            subprocess.Popen([psql, "-X", "-q", url], stdin=subprocess.PIPE) for _ in range(7)
+        ]
+        count = [psql, "-X", "-A", "-t", "-c", "SELECT count(*) FROM pg_stat_activity", small.admin]
+        wait_until(lambda: int(subprocess.run(count, capture_output=True).stdout or 0) >= 8)
+        has(case.run("ls", expect=5).err, "connection")
+        for process in taken:
+            process.communicate(b"")
+        same(len(case.run("ls").rows()), 1)
+
+
 def main():
     global SERVER
     try:
