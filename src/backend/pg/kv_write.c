@@ -157,12 +157,11 @@ static grv_status plan_init(kv_plan *plan, const grv_kv_batch *batch, grv_error 
     size_t kept = 0;
     for (size_t i = 0; i < plan->change_count; i++) {
         const grv_kv_op *op = plan->changes[i];
-        const grv_kv_op *before = kept > 0 ? plan->changes[kept - 1] : NULL;
-        if (before && compare_keys(before->ns, before->key, op->ns, op->key) == 0) {
-            plan->changes[kept - 1] = op;
-        } else {
-            plan->changes[kept++] = op;
-        }
+        /* Of one key the last counts. */
+        bool again = kept > 0 && compare_keys(plan->changes[kept - 1]->ns,
+                                              plan->changes[kept - 1]->key, op->ns, op->key) == 0;
+        kept -= again;
+        plan->changes[kept++] = op;
     }
     plan->change_count = kept;
     grv_status status = plan->range_count > 0 ? drop_covered(plan, error) : GRV_OK;
@@ -441,10 +440,10 @@ static grv_status send_plan(const grv_call *call, grv_kv_pg *kv, kv_plan *plan, 
     return status;
 }
 
-grv_status grv_kv_pg_write(const grv_call *call, grv_kv *base, const grv_kv_batch *batch,
+grv_status grv_kv_pg_write(const grv_call *call, grv_kv *kv, const grv_kv_batch *batch,
                            grv_error *error)
 {
-    grv_kv_pg *kv = grv_kv_pg_of(base);
+    grv_kv_pg *self = grv_kv_pg_of(kv);
     grv_status status = grv_call_check(call, "pg", error);
     if (status) {
         return status;
@@ -455,10 +454,10 @@ grv_status grv_kv_pg_write(const grv_call *call, grv_kv *base, const grv_kv_batc
     }
     status = plan_init(plan, batch, error);
     if (!status) {
-        status = send_plan(call, kv, plan, error);
+        status = send_plan(call, self, plan, error);
     }
     if (!status && batch->durability == GRV_ORDERED) {
-        __atomic_store_n(&kv->ordered, 1, __ATOMIC_RELEASE);
+        __atomic_store_n(&self->ordered, 1, __ATOMIC_RELEASE);
     }
     for (size_t i = 0; i < KINDS; i++) {
         piece_done(&plan->pieces[i]);

@@ -125,6 +125,12 @@ static void a_key_never_has_too_many_locators(void **state)
         assert_grv_ok(grv_locator_set_add(&set, &locator, &error));
     }
     assert_grv_ok(grv_replica_index_update(NULL, made->indexes[0], &pack, &set, &error));
+    /* Whoever does not wait for others has counted before they commit. */
+    test_postgres_sql(made->conninfo,
+                      "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                      "PERFORM pg_catalog.pg_sleep(0.03); RETURN NULL; END $$;"
+                      "CREATE TRIGGER slow AFTER INSERT ON graviton.location FOR EACH ROW "
+                      "EXECUTE FUNCTION public.slow()");
     run_workers(made, add_eight);
     join_workers();
     unsigned won = 0;
