@@ -217,7 +217,7 @@ static grv_status cell_number(const PGresult *result, int row, int column, size_
 grv_status grv_pg_cell_int64(const PGresult *result, int row, int column, int64_t *ret_number,
                              grv_error *error)
 {
-    uint64_t number;
+    uint64_t number = 0;
     grv_status status = cell_number(result, row, column, 8, &number, error);
     if (!status) {
         *ret_number = (int64_t)number;
@@ -228,7 +228,7 @@ grv_status grv_pg_cell_int64(const PGresult *result, int row, int column, int64_
 grv_status grv_pg_cell_int32(const PGresult *result, int row, int column, int32_t *ret_number,
                              grv_error *error)
 {
-    uint64_t number;
+    uint64_t number = 0;
     grv_status status = cell_number(result, row, column, 4, &number, error);
     if (!status) {
         *ret_number = (int32_t)(uint32_t)number;
@@ -239,7 +239,7 @@ grv_status grv_pg_cell_int32(const PGresult *result, int row, int column, int32_
 grv_status grv_pg_cell_int16(const PGresult *result, int row, int column, int16_t *ret_number,
                              grv_error *error)
 {
-    uint64_t number;
+    uint64_t number = 0;
     grv_status status = cell_number(result, row, column, 2, &number, error);
     if (!status) {
         *ret_number = (int16_t)(uint16_t)number;
@@ -250,7 +250,7 @@ grv_status grv_pg_cell_int16(const PGresult *result, int row, int column, int16_
 grv_status grv_pg_cell_bool(const PGresult *result, int row, int column, bool *ret_truth,
                             grv_error *error)
 {
-    uint64_t number;
+    uint64_t number = 0;
     grv_status status = cell_number(result, row, column, 1, &number, error);
     if (!status) {
         *ret_truth = number != 0;
