@@ -320,16 +320,28 @@ uint32_t grv_manifest_table_find(const grv_manifest_table *table, uint64_t offse
     return low;
 }
 
+/* Written in place, field by field: a copy of each reference would wait for its parts. */
+void grv_manifest_table_refs(const grv_manifest_table *table, uint32_t index, size_t count,
+                             grv_block_ref out[])
+{
+    assert(table->level == 0 && count > 0 && index < table->count && count <= table->count - index);
+    const uint8_t *entry = entry_at(table, index);
+    uint64_t begin = index ? entry_offset(table, index - 1) : 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t end = grv_wire_get_u64(entry);
+        out[i].key.digest.hash = table->block_hash;
+        memcpy(out[i].key.digest.bytes, entry + 8, GRV_DIGEST_SIZE);
+        out[i].key.size = (uint32_t)(end - begin);
+        out[i].offset = table->first + begin;
+        begin = end;
+        entry += GRV_MANIFEST_ENTRY_SIZE;
+    }
+}
+
 grv_block_ref grv_manifest_table_ref(const grv_manifest_table *table, uint32_t index)
 {
-    assert(table->level == 0 && index < table->count);
-    uint64_t first = index ? entry_offset(table, index - 1) : 0;
-    grv_block_ref ref = {
-        .key = {.digest = {.hash = table->block_hash},
-                .size = (uint32_t)(entry_offset(table, index) - first)},
-        .offset = table->first + first,
-    };
-    memcpy(ref.key.digest.bytes, entry_at(table, index) + 8, GRV_DIGEST_SIZE);
+    grv_block_ref ref = {.offset = 0};
+    grv_manifest_table_refs(table, index, 1, &ref);
     return ref;
 }
 

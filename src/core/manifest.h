@@ -86,6 +86,10 @@ uint32_t grv_manifest_table_find(const grv_manifest_table *table, uint64_t offse
 /* Entry `index` of a table of level 0: a block. */
 grv_block_ref grv_manifest_table_ref(const grv_manifest_table *table, uint32_t index);
 
+/* The `count` (> 0) entries from `index` on of a table of level 0, which has so many. */
+void grv_manifest_table_refs(const grv_manifest_table *table, uint32_t index, size_t count,
+                             grv_block_ref out[]);
+
 /* Entry `index` of a table of level 1 or 2: a page. */
 grv_manifest_child grv_manifest_table_child(const grv_manifest_table *table, uint32_t index);
 

@@ -56,9 +56,7 @@ grv_status grv_manifest_walk_next(const grv_call *call, grv_manifest_walk *walk,
     }
     size_t count = leaf->count - index;
     count = count < capacity ? count : capacity;
-    for (size_t i = 0; i < count; i++) {
-        out[i] = grv_manifest_table_ref(leaf, index + (uint32_t)i);
-    }
+    grv_manifest_table_refs(leaf, index, count, out);
     walk->at = out[count - 1].offset + out[count - 1].key.size;
     walk->started = true;
     walk->next_block = leaf->base + index + count;

@@ -26,16 +26,6 @@ static const struct {
     {"client_encoding", "UTF8"},
 };
 
-/*
- * What every connection is set to, whatever the server's defaults are. A statement behind another
- * that waited for a lock has to see what the lock's last owner did, hence the isolation. Statements
- * look rows up or walk along an index and stop at a limit; without bitmaps the planner has no way
- * to read all of a long stretch and sort it, which it would where it takes the stretch for short.
- */
-#define SETTINGS                                                                                   \
-    "SET search_path = ''; SET bytea_output = hex; "                                               \
-    "SET default_transaction_isolation = 'read committed'; SET enable_bitmapscan = off"
-
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* The look at the cancel flag while waiting, in nanoseconds. */
@@ -195,6 +185,21 @@ static void ignore_notice(void *context, const PGresult *result)
     (void)result;
 }
 
+/*
+ * What every connection is set to, whatever the server's defaults are. A statement behind another
+ * that waited for a lock has to see what the lock's last owner did, hence the isolation. Every
+ * statement looks rows up or walks along an index and stops at a limit; but plans are kept, and one
+ * that was made while its table was small would go on reading all of it once it has grown, or, with
+ * a bitmap, read and sort a long stretch that was short. Forbidding those makes plans look costly
+ * where there is no other, which must not bring in the compiler.
+ */
+#define SETTINGS                                                                                   \
+    "SET search_path = ''; SET bytea_output = hex; "                                               \
+    "SET default_transaction_isolation = 'read committed'; "                                       \
+    "SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off"
+static const char set_up[] = SETTINGS;
+static const char set_up_to_read[] = SETTINGS "; SET default_transaction_read_only = on";
+
 grv_status grv_pg_connect(const grv_call *call, grv_pg *pg, uint64_t deadline_ns,
                           grv_pg_conn **ret_conn, grv_error *error)
 {
@@ -217,10 +222,7 @@ grv_status grv_pg_connect(const grv_call *call, grv_pg *pg, uint64_t deadline_ns
                             : establish(call, pg, conn->native,
                                         until_ns < deadline_ns ? until_ns : deadline_ns, error);
     if (!status) {
-        status = grv_pg_execute(call, conn, SETTINGS, error);
-    }
-    if (!status && pg->read_only) {
-        status = grv_pg_execute(call, conn, "SET default_transaction_read_only = on", error);
+        status = grv_pg_execute(call, conn, pg->read_only ? set_up_to_read : set_up, error);
     }
     if (status) {
         grv_pg_disconnect(conn);

@@ -205,23 +205,28 @@ static grv_status pg_put_append(const grv_call *call, grv_manifest_put *base,
 
 /* ---- Commit ---- */
 
-/* Parameters: the key (1 to 3), the row (4 to 9), the session (10), and what guards a number that
- * was drawn ahead (11: it was; 12: higher numbers that do not count). Columns: see root_answer. */
+/* Parameters: the key (1 to 3), the row (4 to 9), the session (10), what guards a number that was
+ * drawn ahead (11: it was; 12: higher numbers that do not count), and how many more to draw (13),
+ * at least one where this one is too low. Columns: see root_answer. */
 #define MINE                                                                                       \
     "WITH mine AS MATERIALIZED (SELECT $10::uuid IS NULL OR EXISTS (SELECT FROM "                  \
-    "graviton.session WHERE session_id = $10::uuid FOR KEY SHARE) AS lives), "
-#define PUT                                                                                        \
-    "put AS (INSERT INTO graviton.blob (alg, hash_bytes, byte_length, manifest_id, sequence, "     \
-    "depth, block_count, created_at, root) SELECT $1::core.hash_alg, $2::bytea, $3::int8, "        \
-    "$4::uuid, $5::int8, $6::int2, $7::int8, $8::timestamptz, $9::bytea FROM mine WHERE lives "    \
-    "AND NOT ($11::bool AND EXISTS (SELECT FROM graviton.blob WHERE sequence > $5::int8 AND "      \
-    "sequence <> ALL ($12::int8[]))) ON CONFLICT DO NOTHING RETURNING 1) "
+    "graviton.session WHERE session_id = $10::uuid FOR KEY SHARE) AS lives), "                     \
+    "higher AS MATERIALIZED (SELECT $11::bool AND EXISTS (SELECT FROM graviton.blob WHERE "        \
+    "sequence > $5::int8 AND sequence <> ALL ($12::int8[])) AS passed), "
 #define THERE                                                                                      \
     "there AS MATERIALIZED (SELECT " GRV_PG_ROOT_COLUMN " AS root FROM graviton.blob "             \
     "WHERE alg = $1::core.hash_alg AND hash_bytes = $2::bytea AND byte_length = $3::int8"
+#define PUT                                                                                        \
+    "put AS (INSERT INTO graviton.blob (alg, hash_bytes, byte_length, manifest_id, sequence, "     \
+    "depth, block_count, created_at, root) SELECT $1::core.hash_alg, $2::bytea, $3::int8, "        \
+    "$4::uuid, $5::int8, $6::int2, $7::int8, $8::timestamptz, $9::bytea FROM mine, higher "        \
+    "WHERE lives AND NOT passed ON CONFLICT DO NOTHING RETURNING 1) "
 #define ANSWER                                                                                     \
-    "SELECT EXISTS (SELECT FROM put), lives, pg_catalog.nextval('graviton.blob_sequence'), "       \
-    "(SELECT root FROM there) FROM mine"
+    "SELECT EXISTS (SELECT FROM put), lives, (SELECT root FROM there), (SELECT "                   \
+    "pg_catalog.string_agg(pg_catalog.int8send(pg_catalog.nextval('graviton.blob_sequence')), "    \
+    "''::bytea) FROM pg_catalog.generate_series(1, greatest($13::int4, (NOT (EXISTS (SELECT "      \
+    "FROM put) OR EXISTS (SELECT FROM there)))::int4))), CASE WHEN passed THEN (SELECT "           \
+    "pg_catalog.max(sequence) FROM graviton.blob) END FROM mine, higher"
 
 static const grv_pg_statement put_root = {"root_put", MINE THERE "), " PUT ANSWER};
 static const grv_pg_statement put_root_with_attributes = {
@@ -229,19 +234,18 @@ static const grv_pg_statement put_root_with_attributes = {
     MINE THERE " FOR KEY SHARE), " PUT
                ", with_attributes AS (INSERT INTO graviton.blob_attributes (alg, hash_bytes, "
                "byte_length, attributes) SELECT $1::core.hash_alg, $2::bytea, $3::int8, "
-               "$13::bytea FROM (SELECT 1 FROM put UNION ALL SELECT 1 FROM there, mine WHERE "
+               "$14::bytea FROM (SELECT 1 FROM put UNION ALL SELECT 1 FROM there, mine WHERE "
                "lives) any_of_both ON CONFLICT (alg, hash_bytes, byte_length) DO UPDATE SET "
                "attributes = excluded.attributes) " ANSWER};
-static const grv_pg_statement draw_number = {"sequence_draw",
-                                             "SELECT pg_catalog.nextval('graviton.blob_sequence')"};
+static const grv_pg_statement draw_number = {
+    "sequence_draw", "SELECT pg_catalog.int8send(pg_catalog.nextval('graviton.blob_sequence'))"};
 
 /* What the statement answers. */
 typedef struct root_answer {
-    bool stored;   /* by this very run of it */
-    bool lives;    /* the session did */
-    int64_t fresh; /* a number for a later commit */
-    bool there;    /* the blob was there before */
-    bool own;      /* ... by this manifest: an earlier run's answer was lost */
+    bool stored; /* by this very run of it */
+    bool lives;  /* the session did */
+    bool there;  /* the blob was there before */
+    bool own;    /* ... by this manifest: an earlier run's answer was lost */
     grv_blob_info info;
 } root_answer;
 
@@ -252,43 +256,79 @@ typedef struct root_commit {
     const grv_buffer *attributes; /* encoded; empty where there are none */
     grv_buffer root;
     grv_pg_ticket ticket;
-    bool ahead; /* info.sequence was drawn before this commit began */
+    bool ahead; /* the ticket's number was drawn before this commit began */
 } root_commit;
 
+/* Takes over what was drawn for the commit; its number is the first of that where the one it had is
+ * too low, or it had none. */
+static grv_status take_drawn(root_commit *commit, bool too_low, grv_bytes drawn, grv_error *error)
+{
+    grv_pg_ticket *ticket = &commit->ticket;
+    grv_pg_numbers_add(&commit->put->repo->numbers, ticket, too_low, drawn);
+    commit->ahead = commit->ahead && !too_low;
+    if (ticket->number < 1) {
+        return grv_error_set(error, GRV_CORRUPT, "manifests",
+                             "graviton.blob_sequence gave no number above 0");
+    }
+    return GRV_OK;
+}
+
+/* Draws a number for a commit that found none. */
 static grv_status draw(const grv_call *call, root_commit *commit, grv_error *error)
 {
+    grv_manifest_repo_pg *repo = commit->put->repo;
     PGresult *result = NULL;
-    int64_t number = 0;
-    grv_status status =
-        grv_pg_write(call, commit->put->repo->pg, &draw_number, NULL, &result, error);
+    grv_status status = grv_pg_write(call, repo->pg, &draw_number, NULL, &result, error);
     if (!status) {
-        status = grv_pg_cell_int64(result, 0, 0, &number, error);
+        status = take_drawn(commit, true, grv_pg_cell(result, 0, 0), error);
     }
     PQclear(result);
-    commit->info.sequence = (uint64_t)number;
     return status;
 }
 
-static grv_status read_answer(const root_commit *commit, const PGresult *result,
-                              root_answer *ret_answer, grv_error *error)
+/* Takes over the numbers that came with the answer. Where the root was neither stored nor refused,
+ * another commit came before that has a higher number or stored the same blob unseen. One of this
+ * process had not returned when this began, and is named the next time. */
+static grv_status read_drawn(root_commit *commit, const root_answer *answer, const PGresult *result,
+                             grv_error *error)
+{
+    bool again = !answer->stored && !answer->there && answer->lives;
+    bool own = false;
+    if (again && !grv_pg_is_null(result, 0, 4)) {
+        int64_t highest = 0;
+        grv_status status = grv_pg_cell_int64(result, 0, 4, &highest, error);
+        if (status) {
+            return status;
+        }
+        own = grv_pg_numbers_own(&commit->put->repo->numbers, highest);
+    }
+    grv_bytes drawn = {0};
+    if (!grv_pg_is_null(result, 0, 3)) {
+        drawn = grv_pg_cell(result, 0, 3);
+    }
+    return take_drawn(commit, again && !own && drawn.size > 0, drawn, error);
+}
+
+static grv_status read_answer(root_commit *commit, const PGresult *result, root_answer *ret_answer,
+                              grv_error *error)
 {
     root_answer answer = {.info = commit->info};
     grv_status status = grv_pg_cell_bool(result, 0, 0, &answer.stored, error);
     if (!status) {
         status = grv_pg_cell_bool(result, 0, 1, &answer.lives, error);
     }
-    if (!status) {
-        status = grv_pg_cell_int64(result, 0, 2, &answer.fresh, error);
-    }
-    if (!status && !grv_pg_is_null(result, 0, 3)) {
+    if (!status && !grv_pg_is_null(result, 0, 2)) {
         grv_manifest_root root;
         status =
-            grv_manifest_root_decode_of(&commit->info.key, grv_pg_cell(result, 0, 3), &root, error);
+            grv_manifest_root_decode_of(&commit->info.key, grv_pg_cell(result, 0, 2), &root, error);
         if (!status) {
             answer.there = true;
             answer.own = memcmp(root.id, commit->put->builder.id, GRV_MANIFEST_ID_SIZE) == 0;
             answer.info = root.info;
         }
+    }
+    if (!status) {
+        status = read_drawn(commit, &answer, result, error);
     }
     if (!status) {
         *ret_answer = answer;
@@ -316,6 +356,7 @@ static void add_row(grv_pg_params *params, const root_commit *commit, unsigned d
     }
     grv_pg_add_bool(params, commit->ahead);
     grv_pg_add_bytes(params, grv_pg_array_bytes(others));
+    grv_pg_add_int32(params, (int32_t)commit->ticket.wanted);
     if (commit->attributes->size > 0) {
         grv_pg_add_bytes(params, grv_buffer_bytes(commit->attributes));
     }
@@ -328,10 +369,11 @@ static grv_status write_root(const grv_call *call, root_commit *commit, root_ans
     pg_put *put = commit->put;
     grv_pg_array others;
     grv_status status = grv_pg_array_init(&others, GRV_PG_INT8, error);
-    for (unsigned i = 0; i < commit->ticket.other_count && !status; i++) {
-        status = grv_pg_array_add_int64(&others, commit->ticket.others[i], error);
+    if (!status) {
+        status = grv_pg_numbers_higher(&put->repo->numbers, &commit->ticket, &others, error);
     }
     commit->root.size = 0;
+    commit->info.sequence = (uint64_t)commit->ticket.number;
     if (!status) {
         status =
             grv_manifest_builder_encode_root(&put->builder, &commit->info, &commit->root, error);
@@ -366,10 +408,6 @@ static grv_status commit_root(const grv_call *call, root_commit *commit, root_an
             *ret_answer = answer;
             return status;
         }
-        /* Another's commit came before and has a higher number, or stored the same blob unseen. */
-        commit->info.sequence = (uint64_t)answer.fresh;
-        commit->ahead = false;
-        answer.fresh = 0;
     }
     return grv_error_set(error, GRV_UNAVAILABLE, "manifests", "a commit lost every race");
 }
@@ -381,15 +419,13 @@ static grv_status commit_numbered(const grv_call *call, root_commit *commit,
     grv_pg_numbers *numbers = &commit->put->repo->numbers;
     commit->ticket = grv_pg_numbers_take(numbers);
     commit->ahead = commit->ticket.number != 0;
-    commit->info.sequence = (uint64_t)commit->ticket.number;
     grv_status status = commit->ahead ? GRV_OK : draw(call, commit, error);
     root_answer answer = {0};
     if (!status) {
         status = commit_root(call, commit, &answer, error);
     }
     bool visible = !status && (answer.stored || answer.there);
-    grv_pg_numbers_return(numbers, &commit->ticket, visible ? (int64_t)answer.info.sequence : 0,
-                          answer.fresh);
+    grv_pg_numbers_return(numbers, &commit->ticket, visible ? (int64_t)answer.info.sequence : 0);
     if (!status) {
         *ret_answer = answer;
     }

@@ -19,39 +19,52 @@
 
 /* ---- Sequences ---- */
 
-/* Most numbers that are known of at once. */
-#define GRV_PG_NUMBERS_MAX 64u
+/* Most numbers that wait or are in use at once, and how many of those drawn are remembered. */
+#define GRV_PG_NUMBERS_MAX  64u
+#define GRV_PG_NUMBERS_PAST 128u
 
 /*
  * Numbers drawn from graviton.blob_sequence ahead of the commits that will use them: each commit
- * brings one back for a later one, which so needs no round trip for it. Thread-safe.
+ * brings some for later ones, which so need no round trip for them. Thread-safe.
  */
 typedef struct grv_pg_numbers {
     pthread_mutex_t lock;
     int64_t committed; /* the highest of those whose commit has returned */
     unsigned count;
+    unsigned taken;
+    unsigned asked; /* to be brought by commits under way */
     struct grv_pg_number {
         int64_t number;
         bool taken;
     } all[GRV_PG_NUMBERS_MAX];
+    int64_t past[GRV_PG_NUMBERS_PAST]; /* the last that were drawn, in a ring; 0: none */
+    unsigned past_next;
 } grv_pg_numbers;
 
-/* What a commit took: its number, and the others of this process that may become visible while it
- * runs though they are higher. */
+/* What a commit took. */
 typedef struct grv_pg_ticket {
-    int64_t number; /* 0: there was none */
-    unsigned other_count;
-    int64_t others[GRV_PG_NUMBERS_MAX];
+    int64_t number;  /* 0: there was none */
+    unsigned wanted; /* numbers to bring back */
 } grv_pg_ticket;
 
 void grv_pg_numbers_init(grv_pg_numbers *numbers);
 void grv_pg_numbers_done(grv_pg_numbers *numbers);
-/* Takes the lowest that is still of use. Ends with grv_pg_numbers_return. */
+/* Takes the lowest that is still of use: higher than any whose commit has returned in this process.
+ * Ends with grv_pg_numbers_return. */
 grv_pg_ticket grv_pg_numbers_take(grv_pg_numbers *numbers);
-/* The commit of a ticket has ended: `committed` is the number it used, or 0; `fresh` is one drawn
- * by it for a later commit, or 0. */
-void grv_pg_numbers_return(grv_pg_numbers *numbers, const grv_pg_ticket *ticket, int64_t committed,
-                           int64_t fresh);
+/* Adds to an array (int8) the higher numbers that were drawn here: their commits may pass the
+ * ticket's, since none of them had returned when it was taken. */
+grv_status grv_pg_numbers_higher(grv_pg_numbers *numbers, const grv_pg_ticket *ticket,
+                                 grv_pg_array *array, grv_error *error);
+/* Whether a number was drawn here, as far as is remembered. */
+bool grv_pg_numbers_own(grv_pg_numbers *numbers, int64_t number);
+/* Adds numbers that were drawn for the ticket: big-endian, 8 bytes each, ascending. Where it was
+ * found too low, or there is none, it becomes the first of these, those below it are forgotten,
+ * and `wanted` says how many more to bring. */
+void grv_pg_numbers_add(grv_pg_numbers *numbers, grv_pg_ticket *ticket, bool too_low,
+                        grv_bytes drawn);
+/* The commit of a ticket has ended: `committed` is the number that is visible now, or 0. */
+void grv_pg_numbers_return(grv_pg_numbers *numbers, const grv_pg_ticket *ticket, int64_t committed);
 
 /* ---- The repository ---- */
 
