@@ -12,6 +12,8 @@
 
 #define ORIGIN   "object"
 #define LS_BATCH 64
+/* Most bytes of one step of a copy from one store to another. */
+#define CP_VIEW_MAX ((size_t)1 << 20)
 /* Times that an object may be replaced between the question for its size and its opening. */
 #define GET_ATTEMPTS 8
 
@@ -21,8 +23,14 @@ typedef struct object_run {
     grv_locator *locators; /* the operands that are locators */
     size_t count;
     const char *file; /* put: what to read */
-    grv_mutable_object_store *store;
+    cli_object_stores stores;
 } object_run;
+
+/* The store of one of the locators. */
+static grv_mutable_object_store *store_of(const object_run *run, const grv_locator *locator)
+{
+    return cli_object_store_of(&run->stores, locator);
+}
 
 /* One verb. */
 typedef struct object_verb {
@@ -31,6 +39,7 @@ typedef struct object_verb {
     size_t operands_max;
     bool is_prefix;  /* a locator may be a bucket's alone */
     bool takes_file; /* the second operand is a file */
+    bool writes;     /* the last of its locators, or all of them */
     bool takes_output, takes_range, takes_if_absent, takes_listing;
     int (*run)(object_run *run); /* returns the exit code; has shown what failed */
 } object_verb;
@@ -48,8 +57,8 @@ static grv_status ls_list(object_run *run, uint64_t limit, grv_error *error)
         .after = after ? grv_bytes_of(after, strlen(after)) : (grv_bytes){0},
     };
     grv_object_cursor *cursor;
-    grv_status status =
-        grv_object_store_open_list(&cli->call, &run->store->base, &list, &cursor, error);
+    grv_status status = grv_object_store_open_list(
+        &cli->call, &store_of(run, &run->locators[0])->base, &list, &cursor, error);
     if (status) {
         return status;
     }
@@ -107,8 +116,8 @@ static int each_object(object_run *run,
 static grv_status head_object(object_run *run, const grv_locator *locator, grv_error *error)
 {
     grv_object_info info;
-    grv_status status =
-        grv_object_store_head(&run->cli->call, &run->store->base, locator, &info, error);
+    grv_status status = grv_object_store_head(&run->cli->call, &store_of(run, locator)->base,
+                                              locator, &info, error);
     return status ? status : cli_object_print_all(run->cli, locator, &info, error);
 }
 
@@ -135,8 +144,8 @@ static grv_status get_open(object_run *run, grv_range *ret_range, grv_source **r
                            grv_error *error)
 {
     cli_run *cli = run->cli;
-    grv_object_store *store = &run->store->base;
     const grv_locator *locator = &run->locators[0];
+    grv_object_store *store = &store_of(run, locator)->base;
     grv_object_info info;
     if (!cli->options.range) {
         grv_status status = grv_object_store_open_get(&cli->call, store, locator, GRV_RANGE_ALL,
@@ -222,8 +231,9 @@ static grv_status put_object(object_run *run, int fd, const struct stat *before,
         .size_hint = regular ? (uint64_t)before->st_size : 0,
     };
     grv_object_sink *sink;
-    grv_status status = grv_mutable_object_store_open_put(&cli->call, run->store, &run->locators[0],
-                                                          &put, &sink, error);
+    const grv_locator *locator = &run->locators[0];
+    grv_status status = grv_mutable_object_store_open_put(&cli->call, store_of(run, locator),
+                                                          locator, &put, &sink, error);
     if (status) {
         return status;
     }
@@ -284,14 +294,15 @@ static grv_status rm_object(object_run *run, const grv_locator *locator, grv_err
 {
     grv_object_info info;
     const grv_call *call = &run->cli->call;
-    grv_status status = grv_object_store_head(call, &run->store->base, locator, &info, error);
+    grv_mutable_object_store *store = store_of(run, locator);
+    grv_status status = grv_object_store_head(call, &store->base, locator, &info, error);
     if (status && status != GRV_NOT_FOUND) {
         return status;
     }
     /* Also where none is there: that it is gone may be another's removal that is not yet durable.
      */
     grv_error failed = GRV_ERROR_INIT;
-    grv_status removed = grv_mutable_object_store_remove(call, run->store, locator, &failed);
+    grv_status removed = grv_mutable_object_store_remove(call, store, locator, &failed);
     if (removed) {
         *error = failed;
     }
@@ -303,14 +314,70 @@ static int rm_run(object_run *run)
     return each_object(run, rm_object);
 }
 
+/* Copies what is left of a source into a sink. */
+static grv_status cp_bytes(cli_run *cli, grv_source *source, grv_sink *sink, grv_error *error)
+{
+    for (;;) {
+        grv_bytes view;
+        grv_status status = grv_source_next(&cli->call, source, CP_VIEW_MAX, &view, error);
+        if (status || view.size == 0) {
+            return status;
+        }
+        status = grv_sink_write(&cli->call, sink, view, error);
+        if (status) {
+            return status;
+        }
+        cli_progress_add(&cli->progress, view.size);
+        cli_progress_tick(&cli->progress);
+    }
+}
+
+/* From one store to another: what neither can do alone. */
+static grv_status cp_across(object_run *run, grv_object_info *ret_info, grv_error *error)
+{
+    cli_run *cli = run->cli;
+    const grv_locator *from = &run->locators[0];
+    const grv_locator *to = &run->locators[1];
+    grv_object_info info;
+    grv_source *source;
+    grv_status status = grv_object_store_open_get(&cli->call, &store_of(run, from)->base, from,
+                                                  GRV_RANGE_ALL, &info, &source, error);
+    if (status) {
+        return status;
+    }
+    const grv_object_put put = {
+        .if_absent = cli->options.if_absent, .has_size_hint = true, .size_hint = info.size_bytes};
+    grv_object_sink *sink = NULL;
+    status =
+        grv_mutable_object_store_open_put(&cli->call, store_of(run, to), to, &put, &sink, error);
+    if (!status) {
+        cli_progress_start(&cli->progress, "object", cli->options.quiet);
+        cli->progress.total_bytes = info.size_bytes;
+        status = cp_bytes(cli, source, &sink->base, error);
+        if (!status) {
+            status = grv_sink_commit(&cli->call, &sink->base, error);
+        }
+        if (!status) {
+            *ret_info = sink->info;
+        }
+        grv_sink_free(&sink->base);
+        cli_progress_clear(&cli->progress);
+    }
+    grv_source_free(source);
+    return status;
+}
+
 static int cp_run(object_run *run)
 {
     cli_run *cli = run->cli;
     grv_error error = GRV_ERROR_INIT;
     grv_object_info info;
+    grv_mutable_object_store *store = store_of(run, &run->locators[1]);
     grv_status status =
-        grv_mutable_object_store_copy(&cli->call, run->store, &run->locators[0], &run->locators[1],
-                                      cli->options.if_absent, &info, &error);
+        store_of(run, &run->locators[0]) == store
+            ? grv_mutable_object_store_copy(&cli->call, store, &run->locators[0], &run->locators[1],
+                                            cli->options.if_absent, &info, &error)
+            : cp_across(run, &info, &error);
     if (!status) {
         status = cli_object_print(cli, &run->locators[1], &info, &error);
     }
@@ -336,11 +403,17 @@ static const object_verb verbs[] = {
     {.name = "put",
      .operands_min = 1,
      .operands_max = 2,
+     .writes = true,
      .takes_file = true,
      .takes_if_absent = true,
      .run = put_run},
-    {.name = "rm", .operands_min = 1, .operands_max = SIZE_MAX, .run = rm_run},
-    {.name = "cp", .operands_min = 2, .operands_max = 2, .takes_if_absent = true, .run = cp_run},
+    {.name = "rm", .operands_min = 1, .operands_max = SIZE_MAX, .writes = true, .run = rm_run},
+    {.name = "cp",
+     .operands_min = 2,
+     .operands_max = 2,
+     .writes = true,
+     .takes_if_absent = true,
+     .run = cp_run},
 };
 
 static grv_status verb_check(const object_verb *verb, const cli_options *options, grv_error *error)
@@ -401,7 +474,10 @@ static grv_status run_begin(object_run *run, const object_verb *verb, grv_error 
             return status;
         }
     }
-    return cli_object_store_open(run->cli, run->locators, run->count, &run->store, error);
+    /* A copy only reads its first. */
+    bool writes =
+        verb->writes && (verb->run != cp_run || strcmp(run->locators[1].scheme, "pg") == 0);
+    return cli_object_stores_open(run->cli, run->locators, run->count, writes, &run->stores, error);
 }
 
 static int object_execute(cli_run *cli)
@@ -413,7 +489,7 @@ static int object_execute(cli_run *cli)
         return cli_fail(cli, &error);
     }
     int code = run_begin(&run, verb, &error) ? cli_fail(cli, &error) : verb->run(&run);
-    grv_mutable_object_store_free(run.store);
+    cli_object_stores_close(&run.stores);
     free(run.locators);
     return code;
 }
@@ -437,10 +513,13 @@ static const char object_help[] =
     "       graviton object cp FROM TO [--if-absent]\n"
     "\n"
     "Works on the objects that lie under locators, as they are: no blobs, no blocks, no store. A\n"
-    "locator is fs://NAME/PATH; --root or GRAVITON_ROOTS=NAME=DIR:NAME=DIR says which directory\n"
-    "NAME is. PATH is any 1 to 1024 bytes, kept exactly. ls takes the beginning of a PATH, or\n"
-    "none, and prints size, time and locator of each object; so do put and cp of the new one.\n"
-    "A put or copy appears whole or not at all, and is durable once it is printed.\n"
+    "locator is fs://NAME/PATH, in files: --root or GRAVITON_ROOTS=NAME=DIR:NAME=DIR says which\n"
+    "directory NAME is. Or it is pg://BUCKET/PATH, in PostgreSQL: in the database of --meta or\n"
+    "GRAVITON_META, if that is postgresql://..., else of GRAVITON_PG_URL, else of libpq's own\n"
+    "variables (PGHOST and so on); BUCKET is any name. PATH is any 1 to 1024 bytes, kept exactly.\n"
+    "ls takes the beginning of a PATH, or none, and prints size, time and locator of each object;\n"
+    "so do put and cp of the new one. A put or copy appears whole or not at all, and is durable\n"
+    "once it is printed.\n"
     "\n"
     "options:\n"
     "  --root NAME=DIR    the directory of fs://NAME/; may be given several times\n"
@@ -456,7 +535,8 @@ static const char object_help[] =
     "  tar c /etc | graviton object put fs://media/etc.tar\n"
     "  graviton object ls fs://media/2024/\n"
     "  graviton object get fs://media/etc.tar --range 0-511 | xxd\n"
-    "  graviton object cp fs://media/etc.tar fs://old/etc.tar --if-absent\n";
+    "  graviton object cp fs://media/etc.tar fs://old/etc.tar --if-absent\n"
+    "  GRAVITON_PG_URL=postgresql://db/graviton graviton object cp fs://media/a pg://media/a\n";
 
 const cli_command cli_command_object = {
     .name = "object",

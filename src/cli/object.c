@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define ORIGIN "object"
 
@@ -40,10 +41,14 @@ static bool is_bucket(const char *text)
     return bucket && (!slash || slash[1] == '\0');
 }
 
+static bool is_scheme(const grv_locator *locator, const char *scheme)
+{
+    return strcmp(locator->scheme, scheme) == 0;
+}
+
 grv_status cli_object_parse(const char *text, bool prefix, grv_locator *ret_locator,
                             grv_error *error)
 {
-    static const char *const later[] = {"s3", "pg"};
     grv_locator locator;
     grv_status status = prefix && is_bucket(text)
                             ? parse_bucket(text, &locator, error)
@@ -51,15 +56,14 @@ grv_status cli_object_parse(const char *text, bool prefix, grv_locator *ret_loca
     if (status) {
         return status;
     }
-    for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
-        if (strcmp(locator.scheme, later[i]) == 0) {
-            return grv_error_set(error, GRV_UNSUPPORTED, ORIGIN,
-                                 "unsupported yet: objects in %s://", locator.scheme);
-        }
+    if (strcmp(locator.scheme, "s3") == 0) {
+        return grv_error_set(error, GRV_UNSUPPORTED, ORIGIN, "unsupported yet: objects in %s://",
+                             locator.scheme);
     }
-    if (strcmp(locator.scheme, "fs") != 0) {
+    if (!is_scheme(&locator, "fs") && !is_scheme(&locator, "pg")) {
         return grv_error_set(error, GRV_INVALID_ARGUMENT, ORIGIN,
-                             "bad locator \"%.120s\": want fs://NAME/PATH", text);
+                             "bad locator \"%.120s\": want fs://NAME/PATH or pg://BUCKET/PATH",
+                             text);
     }
     *ret_locator = locator;
     return GRV_OK;
@@ -71,6 +75,9 @@ static grv_status buckets_gather(const cli_roots *roots, const grv_locator locat
 {
     size_t used = 0;
     for (size_t i = 0; i < count; i++) {
+        if (!is_scheme(&locators[i], "fs")) {
+            continue;
+        }
         const grv_fs_bucket *root;
         grv_status status = cli_roots_find(roots, locators[i].bucket, &root, error);
         if (status) {
@@ -88,8 +95,8 @@ static grv_status buckets_gather(const cli_roots *roots, const grv_locator locat
     return GRV_OK;
 }
 
-grv_status cli_object_store_open(cli_run *cli, const grv_locator locators[], size_t count,
-                                 grv_mutable_object_store **ret_store, grv_error *error)
+static grv_status fs_open(cli_run *cli, const grv_locator locators[], size_t count,
+                          grv_mutable_object_store **ret_store, grv_error *error)
 {
     cli_roots roots;
     grv_status status = cli_roots_init(&roots, &cli->options, error);
@@ -110,6 +117,85 @@ grv_status cli_object_store_open(cli_run *cli, const grv_locator locators[], siz
     free(buckets);
     cli_roots_done(&roots);
     return status;
+}
+
+static const char *environment_get(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+/* Where the objects of pg:// are: beside the metadata, if that is in PostgreSQL; else in a database
+ * of their own. NULL: where libpq's variables say. */
+static const char *database_address(const cli_options *options)
+{
+    const char *meta = options->meta ? options->meta : environment_get("GRAVITON_META");
+    bool is_database = meta && (strncasecmp(meta, "postgresql://", 13) == 0 ||
+                                strncasecmp(meta, "postgres://", 11) == 0);
+    return is_database ? meta : environment_get("GRAVITON_PG_URL");
+}
+
+static grv_status pg_open(cli_run *cli, const grv_locator locators[], size_t count, bool writes,
+                          cli_object_stores *stores, grv_error *error)
+{
+    const char *allow_unsafe = environment_get("GRAVITON_PG_ALLOW_UNSAFE");
+    const grv_pg_config config = {
+        .conninfo = database_address(&cli->options),
+        .connections = 1,
+        .allow_unsafe = allow_unsafe && strcmp(allow_unsafe, "1") == 0,
+        .read_only = !writes,
+    };
+    grv_status status = grv_pg_open(&cli->call, &config, &stores->database, error);
+    if (status) {
+        return status;
+    }
+    const char **buckets = calloc(count, sizeof *buckets);
+    if (!buckets) {
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, ORIGIN, "no memory for the buckets");
+    }
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool known = !is_scheme(&locators[i], "pg");
+        for (size_t k = 0; k < used && !known; k++) {
+            known = strcmp(buckets[k], locators[i].bucket) == 0;
+        }
+        if (!known) {
+            buckets[used++] = locators[i].bucket;
+        }
+    }
+    status = grv_object_store_pg_new(stores->database, buckets, used, &stores->pg, error);
+    free(buckets);
+    return status;
+}
+
+grv_status cli_object_stores_open(cli_run *cli, const grv_locator locators[], size_t count,
+                                  bool writes, cli_object_stores *stores, grv_error *error)
+{
+    bool fs = false;
+    bool pg = false;
+    for (size_t i = 0; i < count; i++) {
+        fs = fs || is_scheme(&locators[i], "fs");
+        pg = pg || is_scheme(&locators[i], "pg");
+    }
+    grv_status status = fs ? fs_open(cli, locators, count, &stores->fs, error) : GRV_OK;
+    if (!status && pg) {
+        status = pg_open(cli, locators, count, writes, stores, error);
+    }
+    return status;
+}
+
+void cli_object_stores_close(cli_object_stores *stores)
+{
+    grv_mutable_object_store_free(stores->fs);
+    grv_mutable_object_store_free(stores->pg);
+    grv_pg_close(stores->database);
+    *stores = (cli_object_stores){0};
+}
+
+grv_mutable_object_store *cli_object_store_of(const cli_object_stores *stores,
+                                              const grv_locator *locator)
+{
+    return is_scheme(locator, "pg") ? stores->pg : stores->fs;
 }
 
 static grv_status print_json(cli_run *cli, const char *text, const grv_object_info *info,

@@ -196,7 +196,7 @@ def test_wrong_words(case):
         result = case.run("object", *arguments, expect=2, env=env)
         has(result.err, hint)
         same((result.out, result.err.count("\n")), (b"", 1))
-    for locator in ("s3://b/p", "pg://b/p", "S3://b/p"):
+    for locator in ("s3://b/p", "S3://b/p"):
         result = case.run("object", "get", "--json", locator, expect=1, env=env)
         same(result.error()["status"], "unsupported")
     case.run("object", "ls", "s3://b", expect=1, env=env)
