@@ -140,8 +140,8 @@ def test_where_the_database_is(case):
     case.run("object", "put", "pg://m/x", stdin=b"2", expect=7, env=readonly)
     empty = {"GRAVITON_PG_URL": address("postgres")}
     has(case.run("object", "ls", "pg://m", expect=8, env=empty).err, "graviton migrate")
-    has(case.run("object", "ls", "pg://m", expect=3, env={"GRAVITON_PG_URL": address("no_such")}).err,
-        "no_such")  # fmt: skip
+    none = {"GRAVITON_PG_URL": address("no_such")}
+    has(case.run("object", "ls", "pg://m", expect=3, env=none).err, "no_such")
     wrong = {"GRAVITON_PG_URL": "postgresql://user:sesame@[broken"}
     assert "sesame" not in case.run("object", "ls", "pg://m", expect=2, env=wrong).err
 

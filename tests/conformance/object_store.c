@@ -58,6 +58,16 @@ static uint64_t resident_bytes(void)
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* Whether it shows by that what a store holds: sanitizers keep what libpq has freed. */
+static bool memory_tells(const object_case *self)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return !self->fixture->keeps_in_memory && !self->fixture->needs_postgres;
+#else
+    return !self->fixture->keeps_in_memory;
+#endif
+}
+
 /* Much larger than what a put or get may hold, where a store does not keep it in memory. */
 static void a_large_object_streams(void **state)
 {
@@ -67,7 +77,7 @@ static void a_large_object_streams(void **state)
     const uint64_t size = UINT64_C(48) << 20;
     grv_locator locator = object_locator(self->store, OBJECT_BUCKET, "large");
     grv_object_sink *sink = NULL;
-    uint64_t most = self->fixture->keeps_in_memory ? UINT64_MAX : resident_bytes() + (8u << 20);
+    uint64_t most = memory_tells(self) ? resident_bytes() + (8u << 20) : UINT64_MAX;
     assert_grv_ok(grv_mutable_object_store_open_put(NULL, self->store, &locator,
                                                     &(grv_object_put){0}, &sink, &error));
     for (uint64_t at = 0; at < size; at += step) {
