@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* put: files, directories and standard input into the store. */
 #include "cli/cli.h"
-#include "cli/put_pool.h"
+#include "cli/put_file.h"
 #include "cli/put_walk.h"
 #include "cli/text.h"
 
@@ -9,12 +9,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* From this size on a put keeps the cores busy by itself. */
+/* From this size on a put keeps the cores busy by itself, so one of them at once is enough. */
 #define PUT_LARGE_BYTES (UINT64_C(4) << 20)
+#define PUT_LARGE_MAX   1u
 
 typedef struct put_run {
     cli_run *cli;
-    cli_put_pool *pool;
+    cli_job_pool *pool;
     cli_tally tally;
     int stop_code; /* not 0: begin nothing more */
     uint64_t abandoned;
@@ -45,7 +46,7 @@ static void put_stop(put_run *run, int code)
 {
     if (run->stop_code == CLI_EXIT_OK) {
         run->stop_code = code;
-        cli_put_pool_abandon(run->pool);
+        cli_job_pool_abandon(run->pool);
     }
 }
 
@@ -73,12 +74,18 @@ static grv_status put_print_json(put_run *run, const cli_put_job *job, const cha
     return cli_output_json(&run->cli->output, object, error);
 }
 
-/* Shows what came of a job, and takes its path. */
+static void job_free(cli_put_job *job)
+{
+    free(job->path);
+    free(job);
+}
+
+/* Shows what came of a job, and frees it. */
 static void put_show(put_run *run, cli_put_job *job)
 {
     cli_output *output = &run->cli->output;
     grv_error error = GRV_ERROR_INIT;
-    if (job->is_abandoned) {
+    if (job->base.is_abandoned) {
         run->abandoned++;
     } else if (job->error.status) {
         bool over = put_is_over(job);
@@ -110,28 +117,40 @@ static void put_show(put_run *run, cli_put_job *job)
         }
         cli_tally_success(&run->tally);
     }
-    free(job->path);
+    job_free(job);
 }
 
-/* Queues one file; shows finished ones meanwhile. */
-static void put_add(put_run *run, cli_put_job *job)
+/* Shows the jobs that are done; waits for all where `all` is set, else for room for one more. */
+static void put_show_done(put_run *run, bool all)
 {
-    cli_put_job done;
+    cli_job *done;
+    while ((done = cli_job_pool_take(run->pool, all || cli_job_pool_is_full(run->pool)))) {
+        put_show(run, (cli_put_job *)(void *)done);
+    }
+}
+
+/* Queues a copy of `wanted` for a file; shows finished ones meanwhile. */
+static void put_add(put_run *run, const char *path, const cli_put_job *wanted)
+{
     grv_error error = GRV_ERROR_INIT;
-    if (!job->path) {
+    cli_put_job *job = malloc(sizeof *job);
+    char *name = strdup(path);
+    if (!job || !name) {
+        free(job);
+        free(name);
         grv_error_set(&error, GRV_LIMIT_EXCEEDED, "put", "no memory for a file's name");
         put_stop(run, cli_fail(run->cli, &error));
         return;
     }
-    while (cli_put_pool_take(run->pool, cli_put_pool_is_full(run->pool), &done)) {
-        put_show(run, &done);
-    }
+    *job = *wanted;
+    job->path = name;
+    put_show_done(run, false);
     if (run->stop_code) {
-        free(job->path);
+        job_free(job);
         return;
     }
-    if (cli_put_pool_add(run->pool, job, &error)) {
-        free(job->path);
+    if (cli_job_pool_add(run->pool, &job->base, &error)) {
+        job_free(job);
         put_stop(run, cli_fail(run->cli, &error));
     }
 }
@@ -140,10 +159,9 @@ static void put_walk_item(put_run *run, const cli_walk_item *item)
 {
     grv_error error = GRV_ERROR_INIT;
     if (item->kind == CLI_WALK_FILE) {
-        cli_put_job job = {.path = strdup(item->path),
-                           .only_regular = true,
-                           .is_large = item->size_bytes >= PUT_LARGE_BYTES};
-        put_add(run, &job);
+        const cli_put_job job = {.base = {.is_large = item->size_bytes >= PUT_LARGE_BYTES},
+                                 .only_regular = true};
+        put_add(run, item->path, &job);
     } else if (item->kind == CLI_WALK_SKIPPED) {
         cli_report_warning(&run->cli->output, "%s left out: %s", item->path, item->why);
     } else {
@@ -183,8 +201,8 @@ static void put_operand(put_run *run, const char *operand)
         return;
     }
     bool small = known && S_ISREG(info.st_mode) && (uint64_t)info.st_size < PUT_LARGE_BYTES;
-    cli_put_job job = {.path = strdup(operand), .is_stdin = is_stdin, .is_large = !small};
-    put_add(run, &job);
+    const cli_put_job job = {.base = {.is_large = !small}, .is_stdin = is_stdin};
+    put_add(run, operand, &job);
 }
 
 /* Sum of the operands' sizes, or 0 where it can't be known beforehand. */
@@ -209,8 +227,12 @@ static int put_operands(cli_run *cli, const grv_attributes *attributes)
                                .blobs = cli->blobs,
                                .attributes = attributes,
                                .progress = &cli->progress};
+    const cli_job_work work = {.run = cli_put_file,
+                               .context = &context,
+                               .large_max = PUT_LARGE_MAX,
+                               .progress = &cli->progress};
     put_run run = {.cli = cli};
-    if (cli_put_pool_new(&context, &run.pool, &error)) {
+    if (cli_job_pool_new(&work, &run.pool, &error)) {
         return cli_fail(cli, &error);
     }
     cli_progress_start(&cli->progress, "file", cli->options.quiet);
@@ -218,11 +240,8 @@ static int put_operands(cli_run *cli, const grv_attributes *attributes)
     for (size_t i = 0; i < cli->options.operand_count && run.stop_code == CLI_EXIT_OK; i++) {
         put_operand(&run, cli->options.operands[i]);
     }
-    cli_put_job done;
-    while (cli_put_pool_take(run.pool, true, &done)) {
-        put_show(&run, &done);
-    }
-    cli_put_pool_free(run.pool);
+    put_show_done(&run, true);
+    cli_job_pool_free(run.pool);
     cli_progress_clear(&cli->progress);
     if (run.abandoned > 0) {
         cli_report_note(&cli->output, "stopped; files not tried: %llu or more",

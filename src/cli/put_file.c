@@ -167,8 +167,10 @@ static grv_status file_put(const cli_put_context *context, cli_put_job *job, int
     return status;
 }
 
-void cli_put_file(const cli_put_context *context, cli_put_job *job)
+void cli_put_file(const void *put_context, cli_job *base)
 {
+    const cli_put_context *context = put_context;
+    cli_put_job *job = (cli_put_job *)(void *)base;
     uint64_t begun_ns = grv_now_ns();
     struct stat before;
     int fd = -1;

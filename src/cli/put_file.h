@@ -6,7 +6,7 @@
 #ifndef GRAVITON_CLI_PUT_FILE_H
 #define GRAVITON_CLI_PUT_FILE_H
 
-#include "cli/progress.h"
+#include "cli/job_pool.h"
 
 #include <graviton/store.h>
 
@@ -20,11 +20,10 @@ typedef struct cli_put_context {
 
 /* One put: what to read, and what came of it. */
 typedef struct cli_put_job {
+    cli_job base;      /* is_large also where the size is not known */
     char *path;        /* malloc'ed; also the name that is printed */
     bool is_stdin;     /* read descriptor 0 instead of opening path */
     bool only_regular; /* found by a walk: refuse what is no regular file (any more) */
-    bool is_large;     /* or of unknown size: no two of these run at once */
-    bool is_abandoned; /* was never begun */
     grv_error error;   /* status GRV_OK: stored, and result is valid */
     bool store_failed; /* the error is the store's, not the file's */
     bool changed;      /* size or time of the file changed while it was read */
@@ -47,7 +46,8 @@ grv_status cli_file_read(const grv_call *call, int fd, const char *name, bool re
                          cli_progress *progress, grv_sink *sink, bool *ret_sink_failed,
                          grv_error *error);
 
-/* Runs one put and fills in what came of it. Any thread. */
-void cli_put_file(const cli_put_context *context, cli_put_job *job);
+/* Runs a cli_put_job, given as its `base`, with a cli_put_context, and fills in what came of it.
+ * Any thread. */
+void cli_put_file(const void *put_context, cli_job *base);
 
 #endif

@@ -3,7 +3,7 @@
  * A ring of jobs, filled and emptied in order by the main thread, worked on in any order by up to
  * eight others. Jobs from `head` to `tail` are in the ring; each is waiting, running or done.
  */
-#include "cli/put_pool.h"
+#include "cli/job_pool.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -20,11 +20,11 @@ typedef enum pool_state { POOL_WAITING, POOL_RUNNING, POOL_DONE } pool_state;
 
 typedef struct pool_slot {
     pool_state state;
-    cli_put_job job;
+    cli_job *job;
 } pool_slot;
 
-struct cli_put_pool {
-    cli_put_context context;
+struct cli_job_pool {
+    cli_job_work jobs;
     pthread_mutex_t lock;
     pthread_cond_t work; /* a job was added, or a large one ended, or the pool closes */
     pthread_cond_t done; /* a job is done */
@@ -33,7 +33,7 @@ struct cli_put_pool {
     uint64_t fresh; /* no job before this one is waiting */
     unsigned waiting;
     unsigned idle;
-    bool large_runs;
+    unsigned large_count; /* large jobs that run */
     bool closing;
     unsigned thread_count;
     pthread_t threads[POOL_THREADS];
@@ -41,7 +41,7 @@ struct cli_put_pool {
 };
 
 /* Under the lock: the first job that may run now, or NULL. */
-static pool_slot *pool_claim(cli_put_pool *pool)
+static pool_slot *pool_claim(cli_job_pool *pool)
 {
     pool->fresh = pool->fresh < pool->head ? pool->head : pool->fresh;
     while (pool->fresh < pool->tail && POOL_SLOT(pool, pool->fresh)->state != POOL_WAITING) {
@@ -49,10 +49,11 @@ static pool_slot *pool_claim(cli_put_pool *pool)
     }
     for (uint64_t index = pool->fresh; index < pool->tail; index++) {
         pool_slot *slot = POOL_SLOT(pool, index);
-        if (slot->state == POOL_WAITING && !(slot->job.is_large && pool->large_runs)) {
+        bool may_run = !slot->job->is_large || pool->large_count < pool->jobs.large_max;
+        if (slot->state == POOL_WAITING && may_run) {
             slot->state = POOL_RUNNING;
             pool->waiting--;
-            pool->large_runs = pool->large_runs || slot->job.is_large;
+            pool->large_count += slot->job->is_large;
             return slot;
         }
     }
@@ -61,7 +62,7 @@ static pool_slot *pool_claim(cli_put_pool *pool)
 
 static void *pool_work(void *argument)
 {
-    cli_put_pool *pool = argument;
+    cli_job_pool *pool = argument;
     pthread_mutex_lock(&pool->lock);
     while (!pool->closing) {
         pool_slot *slot = pool_claim(pool);
@@ -72,11 +73,11 @@ static void *pool_work(void *argument)
             continue;
         }
         pthread_mutex_unlock(&pool->lock);
-        cli_put_file(&pool->context, &slot->job);
+        pool->jobs.run(pool->jobs.context, slot->job);
         pthread_mutex_lock(&pool->lock);
         slot->state = POOL_DONE;
-        if (slot->job.is_large) {
-            pool->large_runs = false;
+        if (slot->job->is_large) {
+            pool->large_count--;
             pthread_cond_signal(&pool->work);
         }
         pthread_cond_signal(&pool->done);
@@ -85,14 +86,13 @@ static void *pool_work(void *argument)
     return NULL;
 }
 
-grv_status cli_put_pool_new(const cli_put_context *context, cli_put_pool **ret_pool,
-                            grv_error *error)
+grv_status cli_job_pool_new(const cli_job_work *work, cli_job_pool **ret_pool, grv_error *error)
 {
-    cli_put_pool *pool = calloc(1, sizeof *pool);
+    cli_job_pool *pool = calloc(1, sizeof *pool);
     if (!pool) {
-        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "put", "no memory for the work queue");
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "jobs", "no memory for the work queue");
     }
-    pool->context = *context;
+    pool->jobs = *work;
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -104,13 +104,13 @@ grv_status cli_put_pool_new(const cli_put_context *context, cli_put_pool **ret_p
     return GRV_OK;
 }
 
-bool cli_put_pool_is_full(const cli_put_pool *pool)
+bool cli_job_pool_is_full(const cli_job_pool *pool)
 {
     return pool->tail - pool->head == POOL_WINDOW; /* both are the main thread's to change */
 }
 
 /* Under the lock. Signals stay the main thread's. */
-static grv_status pool_grow(cli_put_pool *pool, grv_error *error)
+static grv_status pool_grow(cli_job_pool *pool, grv_error *error)
 {
     sigset_t all;
     sigset_t before;
@@ -121,23 +121,24 @@ static grv_status pool_grow(cli_put_pool *pool, grv_error *error)
     if (!failed) {
         pool->thread_count++;
     } else if (pool->thread_count == 0) {
-        return grv_error_set_errno(error, failed, "put", "cannot start a thread");
+        return grv_error_set_errno(error, failed, "jobs", "cannot start a thread");
     }
     return GRV_OK;
 }
 
-grv_status cli_put_pool_add(cli_put_pool *pool, const cli_put_job *job, grv_error *error)
+grv_status cli_job_pool_add(cli_job_pool *pool, cli_job *job, grv_error *error)
 {
     grv_status status = GRV_OK;
     pthread_mutex_lock(&pool->lock);
-    if (pool->waiting >= pool->idle && pool->thread_count < POOL_THREADS) {
+    if (!job->is_settled && pool->waiting >= pool->idle && pool->thread_count < POOL_THREADS) {
         status = pool_grow(pool, error);
     }
     if (!status) {
-        pool_slot *slot = POOL_SLOT(pool, pool->tail);
-        slot->state = POOL_WAITING;
-        slot->job = *job;
+        *POOL_SLOT(pool, pool->tail) =
+            (pool_slot){.state = job->is_settled ? POOL_DONE : POOL_WAITING, .job = job};
         pool->tail++;
+    }
+    if (!status && !job->is_settled) {
         pool->waiting++;
         pthread_cond_signal(&pool->work);
     }
@@ -146,7 +147,7 @@ grv_status cli_put_pool_add(cli_put_pool *pool, const cli_put_job *job, grv_erro
 }
 
 /* Waits under the lock until `slot` is done, drawing the progress line now and then. */
-static void pool_wait(cli_put_pool *pool, const pool_slot *slot)
+static void pool_wait(cli_job_pool *pool, const pool_slot *slot)
 {
     while (slot->state != POOL_DONE) {
         struct timespec until;
@@ -159,15 +160,15 @@ static void pool_wait(cli_put_pool *pool, const pool_slot *slot)
         pthread_cond_timedwait(&pool->done, &pool->lock, &until);
         if (slot->state != POOL_DONE) {
             pthread_mutex_unlock(&pool->lock);
-            cli_progress_tick(pool->context.progress);
+            cli_progress_tick(pool->jobs.progress);
             pthread_mutex_lock(&pool->lock);
         }
     }
 }
 
-bool cli_put_pool_take(cli_put_pool *pool, bool wait, cli_put_job *ret_job)
+cli_job *cli_job_pool_take(cli_job_pool *pool, bool wait)
 {
-    bool taken = false;
+    cli_job *job = NULL;
     pthread_mutex_lock(&pool->lock);
     if (pool->head < pool->tail) {
         pool_slot *slot = POOL_SLOT(pool, pool->head);
@@ -175,32 +176,31 @@ bool cli_put_pool_take(cli_put_pool *pool, bool wait, cli_put_job *ret_job)
             pool_wait(pool, slot);
         }
         if (slot->state == POOL_DONE) {
-            *ret_job = slot->job;
-            memset(&slot->job, 0, sizeof slot->job);
+            job = slot->job;
+            slot->job = NULL;
             pool->head++;
-            taken = true;
         }
     }
     pthread_mutex_unlock(&pool->lock);
-    cli_progress_tick(pool->context.progress);
-    return taken;
+    cli_progress_tick(pool->jobs.progress);
+    return job;
 }
 
-void cli_put_pool_abandon(cli_put_pool *pool)
+void cli_job_pool_abandon(cli_job_pool *pool)
 {
     pthread_mutex_lock(&pool->lock);
     for (uint64_t index = pool->head; index < pool->tail; index++) {
         pool_slot *slot = POOL_SLOT(pool, index);
         if (slot->state == POOL_WAITING) {
             slot->state = POOL_DONE;
-            slot->job.is_abandoned = true;
+            slot->job->is_abandoned = true;
             pool->waiting--;
         }
     }
     pthread_mutex_unlock(&pool->lock);
 }
 
-void cli_put_pool_free(cli_put_pool *pool)
+void cli_job_pool_free(cli_job_pool *pool)
 {
     if (!pool) {
         return;
