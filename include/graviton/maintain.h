@@ -6,6 +6,9 @@
  *
  * They know of the puts that go through the store's blob store. Whoever writes to its other ports
  * directly keeps away from a store while a job runs.
+ *
+ * Copying blobs from store to store is no such job: it is a read of one and a put into the other,
+ * may be done by several threads at once, and beside anything that reads and puts may be beside.
  */
 #ifndef GRAVITON_MAINTAIN_H
 #define GRAVITON_MAINTAIN_H
@@ -152,6 +155,54 @@ typedef struct grv_scrub_config {
  */
 grv_status grv_store_scrub(const grv_call *call, grv_store *store, const grv_scrub_config *config,
                            grv_scrub_report *ret_report, grv_error *error);
+
+/*
+ * Whether blobs of `source` can be copied to `target`: GRV_CONFLICT where the two are one store (a
+ * backup has the id of what it was made of), or where they name blobs by different hashes, so that
+ * a copy would have another id. Their chunkers may differ.
+ */
+grv_status grv_store_copy_check(const grv_store *source, const grv_store *target, grv_error *error);
+
+/*
+ * Tells which blobs a store has: ret_present[i] says it of keys[i]. The keys ascend. Asks by lists
+ * where many of them are near each other in the store, so that thousands take few calls. A blob
+ * whose record cannot be read counts as not there: whatever is done with it next says why.
+ */
+grv_status grv_blob_store_present(const grv_call *call, grv_blob_store *store,
+                                  const grv_blob_key keys[], size_t count, bool ret_present[],
+                                  grv_error *error);
+
+/* What a copy of one blob did. */
+typedef struct grv_copy_result {
+    bool already_there; /* the target had the blob, and keeps its attributes unless it got the blob
+                           while it was being copied */
+    bool target_failed; /* the error is the target's, not the source's */
+    grv_put_result put; /* what the target's put did, where the blob was copied */
+} grv_copy_result;
+
+/* How to copy a blob. Zero-initialise, then set. */
+typedef struct grv_copy_config {
+    bool absent; /* the caller knows that the target lacks it: do not ask */
+    /* Blocks become durable every so many bytes; see grv_put_plan. 0: 128 MiB. */
+    uint64_t checkpoint_bytes;
+    /* Called with the number of bytes after each piece, on the caller's thread; NULL: not. */
+    void (*progress)(void *context, uint64_t bytes);
+    void *context;
+} grv_copy_config;
+
+/*
+ * Copies a blob and its attributes. The bytes are read in full and checked, cut by the target's
+ * chunker, and committed only if they have the same key there. On GRV_OK the copy is durable. After
+ * any failure or crash it is absent, or whole with its attributes; the blocks that came to be
+ * durable meanwhile are there for the next try, or for a collection.
+ *
+ * GRV_NOT_FOUND where the source has no such blob, GRV_CORRUPT where it is damaged, GRV_CONFLICT
+ * where the target would give it another key; otherwise as reading and putting.
+ * *ret_result is filled in on failure too. Thread-safe.
+ */
+grv_status grv_blob_copy(const grv_call *call, grv_blob_store *source, grv_blob_store *target,
+                         const grv_blob_key *key, const grv_copy_config *config,
+                         grv_copy_result *ret_result, grv_error *error);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

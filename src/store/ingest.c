@@ -103,6 +103,8 @@ struct ingest {
     grv_block_batch *batch;
     uint32_t *batch_sizes; /* of the batch's blocks, by index */
     size_t batch_sizes_capacity;
+    uint64_t batch_bytes;      /* the sum of those */
+    uint64_t checkpoint_bytes; /* a batch of so many is committed; 0: none is for that reason */
     grv_manifest_put *manifest;
     grv_block_key *keys; /* of the blocks being stored */
     grv_block *fresh;
@@ -276,6 +278,7 @@ static grv_status store_commit_batch(const grv_call *call, ingest *put, grv_erro
     free(results);
     grv_block_batch_free(put->batch);
     put->batch = NULL;
+    put->batch_bytes = 0;
     return status;
 }
 
@@ -296,6 +299,7 @@ static grv_status store_note_sizes(ingest *put, const grv_block blocks[], size_t
     }
     for (size_t i = 0; i < count; i++) {
         put->batch_sizes[put->batch->count + i] = blocks[i].key.size;
+        put->batch_bytes += blocks[i].key.size;
     }
     return GRV_OK;
 }
@@ -304,7 +308,9 @@ static grv_status store_note_sizes(ingest *put, const grv_block blocks[], size_t
 static grv_status store_put(const grv_call *call, ingest *put, const grv_block blocks[],
                             size_t count, grv_error *error)
 {
-    if (put->batch && put->batch->count + count > GRV_BLOCK_BATCH_MAX) {
+    bool full = put->batch && put->batch->count + count > GRV_BLOCK_BATCH_MAX;
+    bool due = put->checkpoint_bytes > 0 && put->batch_bytes >= put->checkpoint_bytes;
+    if (full || due) {
         grv_status status = store_commit_batch(call, put, error);
         if (status) {
             return status;
@@ -843,6 +849,7 @@ grv_status grv_cas_open_put(const grv_call *call, grv_blob_store *store, const g
     put->whole_task.run = whole_run;
     put->store_task.run = store_run;
     grv_attributes_init(&put->own_attributes);
+    put->checkpoint_bytes = plan->checkpoint_bytes;
     if (plan->expected) {
         put->has_expected = true;
         put->expected = *plan->expected;

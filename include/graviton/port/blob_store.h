@@ -31,6 +31,10 @@ typedef struct grv_put_plan {
                                          no blob, unless the bytes have this key */
     bool has_size_hint;
     uint64_t size_hint; /* bytes that are likely to come; only a hint */
+    /* Not 0: new blocks become durable every so many bytes or so, so that a put that is cut short
+     * and made again finds them; what it leaves is garbage until then. 0: seldom before the commit.
+     * Only a hint. */
+    uint64_t checkpoint_bytes;
 } grv_put_plan;
 
 /* What a put did. fresh: stored by it; duplicate: found there, or repeated in the blob. */
