@@ -50,6 +50,7 @@ extern const cli_command cli_command_verify;
 extern const cli_command cli_command_stats;
 extern const cli_command cli_command_gc;
 extern const cli_command cli_command_backup;
+extern const cli_command cli_command_cp;
 extern const cli_command cli_command_object;
 extern const cli_command cli_command_scrub;
 extern const cli_command cli_command_migrate;

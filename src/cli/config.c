@@ -17,16 +17,6 @@
 #define PATIENCE_MAX      86400u
 #define CONFIG_ORIGIN     "config"
 
-/* What one level says. */
-typedef struct config_level {
-    const char *store;
-    const char *blocks;
-    const char *meta;
-    const char *store_name; /* how the level spells them, for messages */
-    const char *blocks_name;
-    const char *meta_name;
-} config_level;
-
 /* An environment variable; one that is empty counts as not set. */
 static const char *environment_get(const char *name)
 {
@@ -34,7 +24,7 @@ static const char *environment_get(const char *name)
     return value && *value ? value : NULL;
 }
 
-static grv_status level_take(const config_level *level, cli_config *config, grv_error *error)
+static grv_status level_take(const cli_config_level *level, cli_config *config, grv_error *error)
 {
     if (level->store && (level->blocks || level->meta)) {
         return grv_error_set(error, GRV_INVALID_ARGUMENT, CONFIG_ORIGIN,
@@ -158,18 +148,18 @@ static grv_status scala_take(const char *backend, cli_config *config, grv_error 
 
 static grv_status place_choose(const cli_options *options, cli_config *config, grv_error *error)
 {
-    config_level flags = {options->store, options->blocks, options->meta,
-                          "--store",      "--blocks",      "--meta"};
-    if (flags.store || flags.blocks || flags.meta) {
+    cli_config_level flags = {options->store, options->blocks, options->meta,
+                              "--store",      "--blocks",      "--meta"};
+    if (cli_config_level_decides(&flags)) {
         return level_take(&flags, config, error);
     }
-    config_level variables = {.store = environment_get("GRAVITON_STORE"),
-                              .blocks = environment_get("GRAVITON_BLOCKS"),
-                              .meta = environment_get("GRAVITON_META"),
-                              .store_name = "GRAVITON_STORE",
-                              .blocks_name = "GRAVITON_BLOCKS",
-                              .meta_name = "GRAVITON_META"};
-    if (variables.store || variables.blocks || variables.meta) {
+    cli_config_level variables = {.store = environment_get("GRAVITON_STORE"),
+                                  .blocks = environment_get("GRAVITON_BLOCKS"),
+                                  .meta = environment_get("GRAVITON_META"),
+                                  .store_name = "GRAVITON_STORE",
+                                  .blocks_name = "GRAVITON_BLOCKS",
+                                  .meta_name = "GRAVITON_META"};
+    if (cli_config_level_decides(&variables)) {
         return level_take(&variables, config, error);
     }
     const char *backend = environment_get("GRAVITON_BLOB_BACKEND");
@@ -252,6 +242,28 @@ static grv_status pg_parse(cli_config *config, grv_error *error)
     return status;
 }
 
+/* The rest, once it is known which store is meant; after a failure everything is freed. */
+static grv_status config_complete(cli_config *config, const cli_options *options, grv_status status,
+                                  grv_error *error)
+{
+    if (!status) {
+        status = values_parse(options, config, error);
+    }
+    if (!status) {
+        status = grv_place_parse(&config->store, &config->place, error);
+    }
+    if (!status) {
+        status = reserve_parse(options, config, error);
+    }
+    if (!status) {
+        status = pg_parse(config, error);
+    }
+    if (status) {
+        cli_config_done(config);
+    }
+    return status;
+}
+
 grv_status cli_config_meta(cli_config *ret_config, const cli_options *options, const char **ret_url,
                            grv_error *error)
 {
@@ -280,22 +292,15 @@ grv_status cli_config_init(cli_config *ret_config, const cli_options *options, g
 {
     *ret_config = (cli_config){0};
     grv_status status = place_choose(options, ret_config, error);
-    if (!status) {
-        status = values_parse(options, ret_config, error);
-    }
-    if (!status) {
-        status = grv_place_parse(&ret_config->store, &ret_config->place, error);
-    }
-    if (!status) {
-        status = reserve_parse(options, ret_config, error);
-    }
-    if (!status) {
-        status = pg_parse(ret_config, error);
-    }
-    if (status) {
-        cli_config_done(ret_config);
-    }
-    return status;
+    return config_complete(ret_config, options, status, error);
+}
+
+grv_status cli_config_init_at(cli_config *ret_config, const cli_options *options,
+                              const cli_config_level *level, grv_error *error)
+{
+    *ret_config = (cli_config){0};
+    grv_status status = level_take(level, ret_config, error);
+    return config_complete(ret_config, options, status, error);
 }
 
 void cli_config_done(cli_config *config)

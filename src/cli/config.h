@@ -22,6 +22,22 @@ typedef struct cli_config {
     char *owned_meta;
 } cli_config;
 
+/* What one level says, and how it spells that, for messages. */
+typedef struct cli_config_level {
+    const char *store;
+    const char *blocks;
+    const char *meta;
+    const char *store_name;
+    const char *blocks_name;
+    const char *meta_name;
+} cli_config_level;
+
+/* Whether the level says anything. */
+static inline bool cli_config_level_decides(const cli_config_level *level)
+{
+    return level->store || level->blocks || level->meta;
+}
+
 /*
  * Reads options and environment. GRV_INVALID_ARGUMENT for words that contradict each other or are
  * malformed, GRV_UNSUPPORTED for backends that this version does not have. `ret_config` borrows
@@ -34,6 +50,10 @@ grv_status cli_config_init(cli_config *ret_config, const cli_options *options, g
  * may borrow from, and ends with cli_config_done. */
 grv_status cli_config_meta(cli_config *ret_config, const cli_options *options, const char **ret_url,
                            grv_error *error);
+
+/* As cli_config_init, for a store that `level` alone names, of a command that has several. */
+grv_status cli_config_init_at(cli_config *ret_config, const cli_options *options,
+                              const cli_config_level *level, grv_error *error);
 
 /* Frees what init took. */
 void cli_config_done(cli_config *config);

@@ -43,14 +43,21 @@ typedef struct cli_options {
     bool newest;
     bool detailed;
     const char *limit;
-    /* verify */
+    /* verify, cp */
     bool all;
-    /* gc, migrate */
+    /* gc, cp, migrate */
     bool dry_run;
     /* migrate */
     bool status;
     /* backup */
     bool copy;
+    /* cp */
+    const char *from;
+    const char *from_blocks;
+    const char *from_meta;
+    const char *to;
+    const char *to_blocks;
+    const char *to_meta;
     /* object */
     cli_texts roots;
     const char *after;

@@ -11,7 +11,7 @@ from harness import has, same
 
 COMMANDS = [
     "put", "get", "stat", "ls", "manifest", "rm", "verify", "stats", "gc", "scrub", "backup",
-    "object", "migrate", "help", "version", "completion",
+    "cp", "object", "migrate", "help", "version", "completion",
 ]  # fmt: skip
 MANUAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/graviton.1")
 
@@ -35,6 +35,9 @@ def test_wrong_words(case):
         (["ls", "x"], "graviton ls --help"),
         (["verify"], "graviton verify --help"),
         (["verify", "--all", "x"], "graviton verify --help"),
+        (["cp", "--to", "x"], "graviton cp --help"),
+        (["cp", "--to", "x", "--all", "0a1b2c3d"], "graviton cp --help"),
+        (["cp", "--all"], "graviton cp --help"),
         (["help", "nothing"], "graviton --help"),
         (["completion", "fish"], "bash"),
         (["get", "x", "--range"], "--range needs a value"),
@@ -127,6 +130,7 @@ def test_completion(case):
     same(complete(case, "put", "a"), ["a", "file"])
     os.mkdir(case.path("dir"))
     same(complete(case, "ls", "--store", "d"), ["dir"])
+    same(complete(case, "cp", "--to", "d"), ["dir"])
     same(complete(case, "object", "--root", "a=b", ""), ["ls", "head", "get", "put", "rm", "cp"])
     same(complete(case, "object", "put", "fs://m/x", "a"), ["a", "file"])
 
