@@ -97,6 +97,50 @@ def test_one_connection(case):
     whole_life(case)
 
 
+def test_copies_in_and_out(case):
+    """From one machine's store and back, killed on the way in; ids, bytes and attributes stay."""
+    _, url = database(case)
+    blobs = {}
+    for i in range(120):
+        case.write(f"f{i}", noise(700 * i, i))
+        blobs[f"f{i}"] = noise(700 * i, i)
+    rows = case.run("put", "--type", "text/x", "--store", "s", *blobs).rows()
+    blobs = {row[0]: blobs[row[1]] for row in rows}
+    place = ["--blocks", "fs:b", "--meta", url]
+    words = ["cp", "--from", "s", "--to-blocks", "fs:b", "--to-meta", url, "--all"]
+    acknowledged = set()
+    for _ in range(3):
+        process = case.start(*words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        for number, line in enumerate(process.stdout):
+            blob, outcome = line.decode().split()
+            if outcome == "copied":
+                assert blob not in acknowledged, f"{blob} was copied twice"
+                acknowledged.add(blob)
+            if number > len(acknowledged) // 2 + 5:
+                process.kill()
+        process.wait()
+        process.stdout.close()
+    found = {row[0]: row[1] for row in case.run(*words).rows()}
+    same(sorted(found), sorted(blobs))
+    same([blob for blob in acknowledged if found[blob] != "present"], [])
+    case.run("verify", "--all", *place)
+    # Two stores of one database server at once, with one connection each.
+    _, other = database(case)
+    out = ["cp", "--from-blocks", "fs:b", "--from-meta", url]
+    case.run(*out, "--to-blocks", "kv:", "--to-meta", other, "--all",
+             env={"GRAVITON_PG_CONNECTIONS": "1"})  # fmt: skip
+    case.run("verify", "--all", "--blocks", "kv:", "--meta", other)
+    case.run(*out, "--to", "back", "--all")
+    for blob in list(blobs)[::20]:
+        same(case.run("get", blob, "--store", "back").out, blobs[blob])
+        has(case.run("stat", blob, "--store", "back").out.decode(), "content-type\ttext/x")
+    same(len(case.run("verify", "--all", "--store", "back").rows()), len(blobs))
+    # The same database twice is one store, under whatever address.
+    result = case.run(*out, "--to-blocks", "fs:b", "--to-meta", url + "?application_name=x",
+                      "--all", expect=8)  # fmt: skip
+    has(result.err, "same store")
+
+
 def test_migrate(case):
     name, url = database(case, migrated=False)
     use(case, url)
