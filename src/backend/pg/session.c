@@ -11,6 +11,7 @@
 #include "backend/pg/session.h"
 
 #include "backend/pg/pool.h"
+#include "os/clock.h"
 #include "os/random.h"
 
 #include <poll.h>
@@ -19,6 +20,10 @@
 #include <string.h>
 #include <unistd.h>
 
+/* How long exclusive work waits for others to go. */
+#define EXCLUDE_TRIES   10u
+#define EXCLUDE_WAIT_NS UINT64_C(50000000)
+
 /* Class "grvt", object 1. */
 #define SESSION_LOCK "1735554676, 1"
 
@@ -26,6 +31,8 @@ static const grv_pg_statement lock_shared = {
     "session_lock", "SELECT pg_catalog.pg_try_advisory_lock_shared(" SESSION_LOCK ")"};
 static const grv_pg_statement lock_exclusive = {
     "session_exclude", "SELECT pg_catalog.pg_try_advisory_lock(" SESSION_LOCK ")"};
+static const grv_pg_statement unlock_shared = {
+    "session_unlock", "SELECT pg_catalog.pg_advisory_unlock_shared(" SESSION_LOCK ")"};
 static const grv_pg_statement unlock_exclusive = {
     "session_admit", "SELECT pg_catalog.pg_advisory_unlock(" SESSION_LOCK ")"};
 static const grv_pg_statement insert_row = {
@@ -113,6 +120,11 @@ grv_status grv_pg_exclude(const grv_call *call, grv_pg_conn *conn, grv_error *er
 {
     bool mine = false;
     grv_status status = try_lock(call, conn, &lock_exclusive, &mine, error);
+    /* The server takes a moment to notice that a process has died. */
+    for (unsigned tries = 0; !status && !mine && tries < EXCLUDE_TRIES; tries++) {
+        grv_clock_sleep(EXCLUDE_WAIT_NS);
+        status = try_lock(call, conn, &lock_exclusive, &mine, error);
+    }
     if (!status && !mine) {
         status = refuse(call, conn, "the store has other writers", error);
     }
@@ -388,11 +400,13 @@ void grv_pg_session_close(grv_pg_session *session)
     }
     if (session->conn && !session->conn->broken) {
         grv_pg_params params = {0};
-        PGresult *result = NULL;
+        PGresult *results[2];
         add_id(&params, session);
-        /* A row that stays is deleted by the next who has the store to himself. */
-        if (!run_one(NULL, session->conn, &delete_row, &params, &result, NULL)) {
-            PQclear(result);
+        /* The lock is given back in words: a connection that is hung up holds it a moment longer. A
+         * row that stays is deleted by the next who has the store to himself. */
+        grv_pg_step steps[] = {{&delete_row, &params}, {&unlock_shared, NULL}};
+        if (!grv_pg_send(NULL, session->conn, steps, 2, results, NULL)) {
+            grv_pg_clear(results, 2);
         }
     }
     drop_connection(session);
