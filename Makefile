@@ -7,7 +7,7 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 DESTDIR ?=
-FUZZ_SECONDS ?= 30
+FUZZ_SECONDS ?= 60
 SEEDS ?= 1000
 JOBS ?= $(shell nproc)
 ifeq ($(origin CC),default)
