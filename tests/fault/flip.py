@@ -185,6 +185,9 @@ class Trial:
         )
         whole = {blob for blob, data in self.life.blobs.items() if self.get(blob, data)}
         codes = {self.run("stat", blob).code for blob in self.life.blobs}
+        # Only these go through the lists of blocks and of commits; damage there is no blob's.
+        for words in (("stats",), ("ls", "--newest")):
+            found = self.run(*words).code != OK or found
         return found or shown.code != OK or codes != {OK} or len(whole) < len(codes), whole
 
     def write(self, whole):
