@@ -256,7 +256,8 @@ typedef struct root_commit {
     const grv_buffer *attributes; /* encoded; empty where there are none */
     grv_buffer root;
     grv_pg_ticket ticket;
-    bool ahead; /* the ticket's number was drawn before this commit began */
+    bool ahead;  /* the ticket's number was drawn before this commit began */
+    bool passed; /* a higher one of this process came before it once already */
 } root_commit;
 
 /* Takes over what was drawn for the commit; its number is the first of that where the one it had is
@@ -288,19 +289,21 @@ static grv_status draw(const grv_call *call, root_commit *commit, grv_error *err
 
 /* Takes over the numbers that came with the answer. Where the root was neither stored nor refused,
  * another commit came before that has a higher number or stored the same blob unseen. One of this
- * process had not returned when this began, and is named the next time. */
+ * process had not returned when this began, and is named the next time; only once, since what was
+ * drawn long ago is forgotten. */
 static grv_status read_drawn(root_commit *commit, const root_answer *answer, const PGresult *result,
                              grv_error *error)
 {
     bool again = !answer->stored && !answer->there && answer->lives;
     bool own = false;
-    if (again && !grv_pg_is_null(result, 0, 4)) {
+    if (again && !commit->passed && !grv_pg_is_null(result, 0, 4)) {
         int64_t highest = 0;
         grv_status status = grv_pg_cell_int64(result, 0, 4, &highest, error);
         if (status) {
             return status;
         }
         own = grv_pg_numbers_own(&commit->put->repo->numbers, highest);
+        commit->passed = own;
     }
     grv_bytes drawn = {0};
     if (!grv_pg_is_null(result, 0, 3)) {
