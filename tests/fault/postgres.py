@@ -177,18 +177,26 @@ def crashed_server(bench):
     work(store, min(OPTIONS.processes, 6), OPTIONS.seconds, {UNAVAILABLE}, trouble)
 
 
-def server_pids():
-    """The server and its children."""
-    found = [SERVER.pid]
+def children_of(parent):
+    """The processes of a server."""
+    found = []
     for name in os.listdir("/proc"):
         try:
             with open(f"/proc/{name}/stat", encoding="ascii", errors="replace") as stat:
-                parent = int(stat.read().rsplit(")", 1)[1].split()[1])
+                if int(stat.read().rsplit(")", 1)[1].split()[1]) == parent:
+                    found.append(int(name))
         except (OSError, IndexError, ValueError):
             continue
-        if name.isdigit() and parent == SERVER.pid:
-            found.append(int(name))
     return found
+
+
+def tell(pid, number):
+    """Whether a process was still there to get a signal."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def frozen_server(bench):
@@ -198,15 +206,15 @@ def frozen_server(bench):
 
     def trouble():
         time.sleep(bench.random.uniform(0.3, 1))
-        stopped = server_pids()
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
+        # The server itself first: then it starts no more children. One may end at any time.
+        stopped = [SERVER.pid]
+        os.kill(SERVER.pid, signal.SIGSTOP)
+        for pid in children_of(SERVER.pid):
+            if tell(pid, signal.SIGSTOP):
+                stopped.append(pid)
         time.sleep(PATIENCE + 3)
         for pid in stopped:
-            try:
-                os.kill(pid, signal.SIGCONT)
-            except ProcessLookupError:
-                pass
+            tell(pid, signal.SIGCONT)
 
     work(store, min(OPTIONS.processes, 6), OPTIONS.seconds + PATIENCE + 3, {UNAVAILABLE}, trouble)
 
