@@ -35,6 +35,8 @@ static const grv_pg_statement unlock_shared = {
     "session_unlock", "SELECT pg_catalog.pg_advisory_unlock_shared(" SESSION_LOCK ")"};
 static const grv_pg_statement unlock_exclusive = {
     "session_admit", "SELECT pg_catalog.pg_advisory_unlock(" SESSION_LOCK ")"};
+static const grv_pg_statement unlock_all = {"session_unlock",
+                                            "SELECT pg_catalog.pg_advisory_unlock_all()"};
 static const grv_pg_statement insert_row = {
     "session_insert", "INSERT INTO graviton.session (session_id, host, pid, command, backend_pid) "
                       "VALUES ($1, $2, $3, $4, pg_catalog.pg_backend_pid())"};
@@ -407,6 +409,11 @@ void grv_pg_session_close(grv_pg_session *session)
         grv_pg_step steps[] = {{&delete_row, &params}, {&unlock_shared, NULL}};
         if (!grv_pg_send(NULL, session->conn, steps, 2, results, NULL)) {
             grv_pg_clear(results, 2);
+        }
+        /* The server lets go of the lock when it has seen the end, which may be later than somebody
+         * who waits for this one asks for it. */
+        if (!run_one(NULL, session->conn, &unlock_all, NULL, &result, NULL)) {
+            PQclear(result);
         }
     }
     drop_connection(session);
