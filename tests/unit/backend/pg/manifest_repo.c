@@ -23,14 +23,15 @@
 static unsigned statements;
 static unsigned round_trips;
 
-int PQsendQueryPrepared(PGconn *conn, const char *name, int count, const char *const *values,
-                        const int *lengths, const int *formats, int format)
+int PQsendQueryPrepared(PGconn *conn, const char *stmtName, int nParams,
+                        const char *const *paramValues, const int *paramLengths,
+                        const int *paramFormats, int resultFormat)
 {
     int (*real)(PGconn *, const char *, int, const char *const *, const int *, const int *, int) =
         NULL;
     *(void **)&real = dlsym(RTLD_NEXT, "PQsendQueryPrepared");
     __atomic_add_fetch(&statements, 1, __ATOMIC_RELAXED);
-    return real(conn, name, count, values, lengths, formats, format);
+    return real(conn, stmtName, nParams, paramValues, paramLengths, paramFormats, resultFormat);
 }
 
 int PQpipelineSync(PGconn *conn)
