@@ -211,7 +211,7 @@ void grv_manifest_prefix_blob(const grv_blob_key *key, grv_error *error)
 grv_status grv_manifest_root_decode_of(const grv_blob_key *key, grv_bytes bytes,
                                        grv_manifest_root *ret_root, grv_error *error)
 {
-    grv_manifest_root root;
+    grv_manifest_root root = {0};
     grv_status status = grv_manifest_root_decode(bytes, &root, error);
     if (!status && grv_blob_key_compare(&root.info.key, key) != 0) {
         status = grv_error_set(error, GRV_CORRUPT, "manifests", "its root is another blob's");
