@@ -31,8 +31,6 @@ static const grv_pg_statement lock_shared = {
     "session_lock", "SELECT pg_catalog.pg_try_advisory_lock_shared(" SESSION_LOCK ")"};
 static const grv_pg_statement lock_exclusive = {
     "session_exclude", "SELECT pg_catalog.pg_try_advisory_lock(" SESSION_LOCK ")"};
-static const grv_pg_statement unlock_shared = {
-    "session_unlock", "SELECT pg_catalog.pg_advisory_unlock_shared(" SESSION_LOCK ")"};
 static const grv_pg_statement unlock_exclusive = {
     "session_admit", "SELECT pg_catalog.pg_advisory_unlock(" SESSION_LOCK ")"};
 static const grv_pg_statement unlock_all = {"session_unlock",
@@ -406,14 +404,9 @@ void grv_pg_session_close(grv_pg_session *session)
         add_id(&params, session);
         /* The lock is given back in words: a connection that is hung up holds it a moment longer. A
          * row that stays is deleted by the next who has the store to himself. */
-        grv_pg_step steps[] = {{&delete_row, &params}, {&unlock_shared, NULL}};
+        grv_pg_step steps[] = {{&delete_row, &params}, {&unlock_all, NULL}};
         if (!grv_pg_send(NULL, session->conn, steps, 2, results, NULL)) {
             grv_pg_clear(results, 2);
-        }
-        /* The server lets go of the lock when it has seen the end, which may be later than somebody
-         * who waits for this one asks for it. */
-        if (!run_one(NULL, session->conn, &unlock_all, NULL, &result, NULL)) {
-            PQclear(result);
         }
     }
     drop_connection(session);
