@@ -46,7 +46,7 @@ typedef struct grv_store_config {
     unsigned connections; /* 0: GRV_PG_CONNECTIONS_DEFAULT */
     bool allow_unsafe;
     uint64_t patience_ns; /* 0: GRV_PG_PATIENCE_DEFAULT */
-    const char *command; /* who this is, for others' messages; NULL: "libgraviton" */
+    const char *command;  /* who this is, for others' messages; NULL: "libgraviton" */
     bool use_reserve; /* to remove things: open also on a full disk, by means of the reserve. Puts
                       are GRV_OUT_OF_SPACE until there is room again */
 } grv_store_config;

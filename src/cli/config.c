@@ -227,8 +227,8 @@ static grv_status pg_parse(cli_config *config, grv_error *error)
     uint64_t number;
     grv_status status = GRV_OK;
     if (connections) {
-        status = cli_number_parse(connections, "GRAVITON_PG_CONNECTIONS", 1,
-                                  GRV_PG_CONNECTIONS_MAX, &number, error);
+        status = cli_number_parse(connections, "GRAVITON_PG_CONNECTIONS", 1, GRV_PG_CONNECTIONS_MAX,
+                                  &number, error);
     }
     if (connections && !status) {
         config->store.connections = (unsigned)number;
