@@ -159,7 +159,8 @@ grv_status grv_store_scrub(const grv_call *call, grv_store *store, const grv_scr
 /*
  * Whether blobs of `source` can be copied to `target`: GRV_CONFLICT where the two are one store (a
  * backup has the id of what it was made of), or where they name blobs by different hashes, so that
- * a copy would have another id. Their chunkers may differ.
+ * a copy would have another id. Their chunkers may differ. A source with blobs of both hashes can
+ * be copied from; grv_blob_copy refuses those with the other one.
  */
 grv_status grv_store_copy_check(const grv_store *source, const grv_store *target, grv_error *error);
 

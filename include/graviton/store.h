@@ -24,7 +24,9 @@ typedef struct grv_store grv_store;
  * Which store, and how. Zero-initialise, then set; strings are borrowed for the call. Either
  * `directory` (files and RocksDB under it, or "memory:") or both `blocks` and `meta`.
  *   blocks: fs:DIR | kv: | memory:      meta: rocks:DIR | postgresql://HOST/DATABASE | memory:
+ *                                             | scala:postgresql://HOST/DATABASE
  * "fs:DIR?prefix=P" sets the block prefix, "rocks:DIR?reserve=SIZE" is `reserve_bytes` in words.
+ * "scala:" and "fs:" are a deployment of the Scala system; it can only be read.
  */
 typedef struct grv_store_config {
     const char *directory;
@@ -51,11 +53,12 @@ typedef struct grv_store_config {
                       are GRV_OUT_OF_SPACE until there is room again */
 } grv_store_config;
 
-/* What a store is. */
+/* What a store is. Of the Scala system's, which has no such record: an id of zeros, the default
+ * chunker. */
 typedef struct grv_store_info {
     uint8_t id[GRV_STORE_ID_SIZE];
     uint32_t format_version;
-    grv_hash hash;
+    grv_hash hash; /* of its blobs; GRV_HASH_NONE: the Scala system's, with both in use, or empty */
     grv_chunker_spec chunker;
     uint64_t created_ns; /* nanoseconds since 1970, UTC */
 } grv_store_info;
@@ -81,7 +84,8 @@ typedef struct grv_store_stats {
  * with its own message: GRV_NOT_FOUND (no store there, and `create` not set), GRV_CONFLICT (the
  * halves have different ids, one half is missing, or `hash` or `chunker` is not the store's),
  * GRV_UNAVAILABLE (another process has it), GRV_OUT_OF_SPACE (no room to write: open it for
- * reading, or with `use_reserve`), GRV_UNSUPPORTED (newer format, unknown scheme),
+ * reading, or with `use_reserve`), GRV_UNSUPPORTED (newer format, unknown scheme, a store that can
+ * only be read and is to be written to),
  * GRV_INVALID_ARGUMENT (malformed configuration). Free with grv_store_close.
  */
 grv_status grv_store_open(const grv_call *call, const grv_store_config *config,

@@ -16,9 +16,11 @@ grv_status cli_store_open(cli_run *cli, cli_access access, grv_error *error)
     cli->config.store.use_reserve = access == CLI_WRITE;
     cli->config.store.command = cli->command;
     status = grv_store_open(&cli->call, &cli->config.store, &cli->store, error);
-    /* What the configuration alone rules out was refused before. */
-    cli->is_incompatible = status == GRV_UNSUPPORTED;
-    bool is_pg = cli->config.place.meta == GRV_META_PG;
+    /* What the configuration alone rules out was refused before; that the Scala system's store is
+     * not written to is no matter of this program's version. */
+    bool is_scala = cli->config.place.meta == GRV_META_SCALA;
+    cli->is_incompatible = status == GRV_UNSUPPORTED && !(is_scala && access != CLI_READ);
+    bool is_pg = is_scala || cli->config.place.meta == GRV_META_PG;
     if (status == GRV_NOT_FOUND && !is_pg && error && !strstr(error->message, "graviton put")) {
         size_t used = strlen(error->message);
         snprintf(error->message + used, sizeof error->message - used,

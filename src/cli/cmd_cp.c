@@ -52,6 +52,7 @@ typedef struct cp_job {
 typedef struct cp_run {
     cli_run *cli;
     grv_blob_store *target;
+    grv_hash target_hash;
     cli_job_pool *pool;
     cli_tally tally;
     int stop_code; /* not 0: begin nothing more */
@@ -247,10 +248,27 @@ static void cp_fail(cp_run *run, const grv_error *error, bool over)
 
 /* ---- Which blobs ---- */
 
+/* Says of a blob that a copy of it would have another id. A source may have such ones among others.
+ */
+static void cp_refuse(cp_run *run, const grv_blob_key *key)
+{
+    grv_error error = GRV_ERROR_INIT;
+    char id[GRV_KEY_TEXT_SIZE];
+    grv_blob_key_print(key, id);
+    grv_error_set(&error, GRV_CONFLICT, "cp",
+                  "%s: the target names blobs by %s: the copy would have another id", id,
+                  grv_hash_name(run->target_hash));
+    cp_fail(run, &error, false);
+}
+
 /* Queues a blob; shows finished ones meanwhile. */
 static void cp_add(cp_run *run, const grv_blob_key *key, bool is_listed, bool is_present)
 {
     grv_error error = GRV_ERROR_INIT;
+    if (key->digest.hash != run->target_hash) {
+        cp_refuse(run, key);
+        return;
+    }
     bool dry_run = run->cli->options.dry_run;
     cp_show_done(run, false);
     if (run->stop_code) {
@@ -432,6 +450,7 @@ static int cp_stores(cp_run *run, cli_cp_target *target, const cli_id ids[], grv
         return cli_fail(cli, &error);
     }
     run->target = grv_store_blobs(target->store);
+    run->target_hash = grv_store_get_info(target->store)->hash;
     const cp_context context = {.call = &cli->call,
                                 .source = cli->blobs,
                                 .target = run->target,
@@ -518,10 +537,17 @@ static const char cp_help[] =
     "  -n, --dry-run        copy nothing; print what would be copied\n"
     "--hash, --chunker and --reserve are about the target here.\n"
     "\n"
+    "A deployment of the Scala system is a source too: --from-blocks fs:DIR with its block files "
+    "and\n"
+    "--from-meta scala:postgresql://HOST/DATABASE with its tables. It is only read. Of blobs with\n"
+    "two hashes, those that the target does not have (--hash of a new one) are told, and fail.\n"
+    "\n"
     "examples:\n"
     "  graviton cp --to /mnt/other-disk/graviton --all\n"
     "  graviton cp --from /srv/g --to-blocks kv: --to-meta rocks:/srv/small 0a1b2c3d\n"
-    "  graviton cp --from old --to new --all --dry-run | grep absent\n";
+    "  graviton cp --from old --to new --all --dry-run | grep absent\n"
+    "  graviton cp --from-blocks fs:/srv/scala --from-meta scala:postgresql://db/scala \\\n"
+    "    --to new --hash sha256 --all\n";
 
 const cli_command cli_command_cp = {
     .name = "cp",

@@ -101,7 +101,7 @@ static grv_status check_hash(const cli_run *cli, const cli_cp_target *target, gr
 {
     grv_hash has = grv_store_get_info(cli->store)->hash;
     grv_hash wanted = target->config.store.hash;
-    if (wanted == GRV_HASH_NONE || wanted == has) {
+    if (wanted == GRV_HASH_NONE || has == GRV_HASH_NONE || wanted == has) {
         return GRV_OK;
     }
     return grv_error_set(error, GRV_CONFLICT, ORIGIN,
@@ -115,12 +115,12 @@ static grv_status target_make(cli_run *cli, cli_cp_target *target, grv_error *er
     const grv_store_info *info = grv_store_get_info(cli->store);
     grv_store_config config = target->config.store;
     if (cli->options.dry_run) {
-        config = (grv_store_config){.directory = "memory:", .threads = 1};
+        config = (grv_store_config){.directory = "memory:", .threads = 1, .hash = config.hash};
         target->is_stand_in = true;
     }
     config.create = true;
     config.read_only = false;
-    config.hash = info->hash;
+    config.hash = info->hash ? info->hash : config.hash;
     config.chunker = config.chunker ? config.chunker : &info->chunker;
     return grv_store_open(&cli->call, &config, &target->store, error);
 }
@@ -131,14 +131,16 @@ grv_status cli_cp_open_target(cli_run *cli, cli_cp_target *target, grv_error *er
     if (status) {
         return status;
     }
-    target->config.store.read_only = cli->options.dry_run;
+    /* A dry run would find a target that cannot be written to only as good as any other. */
+    bool is_scala = target->config.place.meta == GRV_META_SCALA;
+    target->config.store.read_only = cli->options.dry_run && !is_scala;
     target->config.store.command = cli->command;
     status = grv_store_open(&cli->call, &target->config.store, &target->store, error);
     if (status == GRV_NOT_FOUND) {
         status = target_make(cli, target, error);
     }
     if (status) {
-        cli->is_incompatible = status == GRV_UNSUPPORTED;
+        cli->is_incompatible = status == GRV_UNSUPPORTED && !is_scala;
         grv_error_prefix(error, "target");
         return status;
     }

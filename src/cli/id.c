@@ -91,15 +91,14 @@ static bool id_fits(const cli_id *id, const grv_blob_key *start, const grv_blob_
            (key->digest.bytes[whole] & 0xf0) == (start->digest.bytes[whole] & 0xf0);
 }
 
-/* The first blobs that fit, at most ID_CANDIDATES + 1. A record among them that cannot be read does
- * not hide the others; where nothing else fits, it is what is told. */
-static grv_status candidates_find(const grv_call *call, grv_store *store, const cli_id *id,
-                                  grv_blob_info infos[], size_t *ret_count, grv_error *error)
+/* The first blobs with this algorithm that fit, at most ID_CANDIDATES + 1. A record among them that
+ * cannot be read does not hide the others; where nothing else fits, it is what is told. */
+static grv_status candidates_of(const grv_call *call, grv_store *store, const cli_id *id,
+                                grv_hash hash, grv_blob_info infos[], size_t *ret_count,
+                                grv_error *error)
 {
     grv_blob_key start = id->key;
-    if (start.digest.hash == GRV_HASH_NONE) {
-        start.digest.hash = grv_store_get_info(store)->hash;
-    }
+    start.digest.hash = hash;
     grv_blob_list list = {.order = GRV_ORDER_KEY, .start = &start};
     grv_blob_cursor *cursor;
     grv_status status =
@@ -140,6 +139,36 @@ static grv_status candidates_find(const grv_call *call, grv_store *store, const 
         *error = unread;
         status = unread.status;
     }
+    return status;
+}
+
+/* The same with any algorithm that the id allows. */
+static grv_status candidates_find(const grv_call *call, grv_store *store, const cli_id *id,
+                                  grv_blob_info infos[], size_t *ret_count, grv_error *error)
+{
+    grv_hash hash = id->key.digest.hash;
+    if (hash == GRV_HASH_NONE) {
+        hash = grv_store_get_info(store)->hash;
+    }
+    if (hash != GRV_HASH_NONE) {
+        return candidates_of(call, store, id, hash, infos, ret_count, error);
+    }
+    grv_blob_info others[ID_CANDIDATES + 1];
+    size_t count = 0;
+    size_t other_count = 0;
+    grv_error unread = GRV_ERROR_INIT;
+    grv_status status = candidates_of(call, store, id, GRV_HASH_BLAKE3, infos, &count, &unread);
+    if (!status || status == GRV_CORRUPT || status == GRV_UNSUPPORTED) {
+        status = candidates_of(call, store, id, GRV_HASH_SHA256, others, &other_count, error);
+    }
+    if (unread.status && other_count == 0) {
+        *error = unread;
+        status = unread.status;
+    }
+    for (size_t i = 0; !status && i < other_count && count <= ID_CANDIDATES; i++) {
+        infos[count++] = others[i];
+    }
+    *ret_count = count;
     return status;
 }
 

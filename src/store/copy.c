@@ -35,7 +35,7 @@ grv_status grv_store_copy_check(const grv_store *source, const grv_store *target
                              "other",
                              id);
     }
-    if (source->info.hash != target->info.hash) {
+    if (source->info.hash != GRV_HASH_NONE && source->info.hash != target->info.hash) {
         return grv_error_set(error, GRV_CONFLICT, ORIGIN,
                              "the source names blobs by %s and the target by %s: the copies would "
                              "have other ids",

@@ -20,4 +20,13 @@ struct grv_store {
     grv_blob_store *blobs;
 };
 
+/*
+ * Opens the halves of a deployment of the Scala system, for grv_store_open: `store` has its place,
+ * and gets blocks, manifests and info. There is neither descriptor nor superblock, so what the
+ * store is said to be is made up: an id of zeros, the default chunker, and a hash if there is only
+ * one. GRV_UNSUPPORTED unless it is opened to read only.
+ */
+grv_status grv_store_open_scala(const grv_call *call, const grv_store_config *config,
+                                grv_store *store, grv_error *error);
+
 #endif

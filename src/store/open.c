@@ -564,6 +564,22 @@ static grv_status settle(store_opening *opening, grv_error *error)
     return create_store(opening, error);
 }
 
+/* Finds the store, or makes it. */
+static grv_status open_store(store_opening *opening, grv_error *error)
+{
+    grv_status status = open_halves(opening, error);
+    if (!status) {
+        status = look_again(opening, error);
+    }
+    if (!status) {
+        status = settle(opening, error);
+    }
+    if (!status) {
+        opening->store->info = opening->descriptor.info;
+    }
+    return status;
+}
+
 /* ---- Public ---- */
 
 static grv_status open_blobs(const grv_store_config *config, grv_store *store, grv_error *error)
@@ -571,7 +587,7 @@ static grv_status open_blobs(const grv_store_config *config, grv_store *store, g
     grv_cas_config cas = {
         .blocks = store->blocks,
         .manifests = store->manifests,
-        .hash = store->info.hash,
+        .hash = store->info.hash ? store->info.hash : GRV_HASH_BLAKE3, /* nobody puts there */
         .chunker = store->info.chunker,
         .threads = config->threads,
         .budget_bytes = config->budget_bytes,
@@ -596,16 +612,11 @@ grv_status grv_store_open(const grv_call *call, const grv_store_config *config,
                                "a store cannot be made and be read-only");
     }
     if (!status) {
-        status = open_halves(&opening, error);
+        status = store->place.meta == GRV_META_SCALA
+                     ? grv_store_open_scala(call, config, store, error)
+                     : open_store(&opening, error);
     }
     if (!status) {
-        status = look_again(&opening, error);
-    }
-    if (!status) {
-        status = settle(&opening, error);
-    }
-    if (!status) {
-        store->info = opening.descriptor.info;
         status = open_blobs(config, store, error);
     }
     if (status) {

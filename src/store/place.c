@@ -30,6 +30,8 @@ const char *grv_meta_kind_name(grv_meta_kind kind)
         return "memory";
     case GRV_META_PG:
         return "postgresql";
+    case GRV_META_SCALA:
+        return "scala";
     }
     return "unknown";
 }
@@ -154,6 +156,25 @@ static grv_status parse_rocks(const char *rest, grv_place *place, grv_error *err
     return copy_path("--meta rocks:", rest, size, place->meta_path, error);
 }
 
+static bool is_postgresql(const char *url)
+{
+    size_t scheme;
+    const char *rest = split_scheme(url, &scheme);
+    return (scheme_is(url, scheme, "postgresql") || scheme_is(url, scheme, "postgres")) &&
+           strncmp(rest, "//", 2) == 0;
+}
+
+/* scala:postgresql://HOST/DATABASE */
+static grv_status parse_scala(const char *rest, grv_place *place, grv_error *error)
+{
+    if (!is_postgresql(rest)) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
+                             "meta scala: wants scala:postgresql://HOST/DATABASE");
+    }
+    place->meta = GRV_META_SCALA;
+    return copy_path("--meta scala:", rest, strlen(rest), place->meta_path, error);
+}
+
 static grv_status parse_meta(const char *url, grv_place *place, grv_error *error)
 {
     size_t scheme;
@@ -165,8 +186,10 @@ static grv_status parse_meta(const char *url, grv_place *place, grv_error *error
         place->meta = GRV_META_MEMORY;
         return GRV_OK;
     }
-    bool is_pg = scheme_is(url, scheme, "postgresql") || scheme_is(url, scheme, "postgres");
-    if (is_pg && strncmp(rest, "//", 2) == 0) {
+    if (scheme_is(url, scheme, "scala")) {
+        return parse_scala(rest, place, error);
+    }
+    if (is_postgresql(url)) {
         place->meta = GRV_META_PG;
         return copy_path("--meta postgresql:", url, strlen(url), place->meta_path, error);
     }
@@ -222,6 +245,10 @@ grv_status grv_place_parse(const grv_store_config *config, grv_place *ret_place,
     }
     if (status) {
         return status;
+    }
+    if (ret_place->meta == GRV_META_SCALA && ret_place->blocks != GRV_BLOCKS_FS) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
+                             "meta scala: wants the blocks of the Scala system, fs:DIR");
     }
     /* The half that stays would be of no use: names of bytes that are gone, or bytes without names,
      * which no store could be opened on again. */

@@ -17,7 +17,8 @@ typedef enum grv_blocks_kind {
 typedef enum grv_meta_kind {
     GRV_META_ROCKS = 1,
     GRV_META_MEMORY = 2,
-    GRV_META_PG = 3
+    GRV_META_PG = 3,
+    GRV_META_SCALA = 4 /* only to read from */
 } grv_meta_kind;
 
 /* A store's place. Paths are empty where the kind has none. */
@@ -26,7 +27,8 @@ typedef struct grv_place {
     char blocks_path[GRV_PLACE_PATH_SIZE];
     char blocks_prefix[256]; /* empty: the default */
     grv_meta_kind meta;
-    /* With PostgreSQL its whole address, which may hold a password: for no message. */
+    /* With PostgreSQL, the Scala system's too, its whole address, which may hold a password: for no
+     * message. */
     char meta_path[GRV_PLACE_PATH_SIZE];
     bool has_reserve;
     uint64_t reserve_bytes; /* where it has */

@@ -132,6 +132,22 @@ grv_status grv_manifest_repo_pg_new(grv_pg *pg, grv_pg_session *session,
                                     grv_manifest_repo **ret_repo, grv_error *error);
 
 /*
+ * The manifests of a deployment of the Scala system, for reading alone, so that they can be copied
+ * from: its tables graviton.blob and graviton.blob_block. The handle was opened with `any_schema`,
+ * is borrowed, and needs no more than the right to read. Which algorithms there are is looked at
+ * here, once. A row that is wrong is GRV_CORRUPT, and names the blob; GRV_UNSUPPORTED what this
+ * program has no word for: other algorithms than blake3 and sha256, blocks above
+ * GRV_BLOCK_SIZE_MAX, references to a part of a block. Blobs have neither attributes nor a chunker,
+ * and sequence 0; a reference from the middle of a blob believes the offsets before it.
+ * GRV_CONFLICT where there are no such tables.
+ */
+grv_status grv_manifest_repo_scala_new(const grv_call *call, grv_pg *pg,
+                                       grv_manifest_repo **ret_repo, grv_error *error);
+
+/* The algorithm of all its blobs; GRV_HASH_NONE where both are in use, or there are no blobs. */
+grv_hash grv_manifest_repo_scala_hash(grv_manifest_repo *repo);
+
+/*
  * Opens an object store `pg://NAME/` for each of the names; a bucket is a name and no more, and one
  * that nothing was put into has no objects. A put or get holds a few MiB, and a connection only
  * within each call. What a put has sent goes when it is freed; what one that died has sent, at a

@@ -100,7 +100,8 @@ static grv_status locked(const grv_call *call, grv_pg *pg, grv_pg_conn *conn,
     if (!status && foreign) {
         status = grv_error_set(error, GRV_CONFLICT, "pg",
                                "the schema graviton is the Scala system's: make a database of its "
-                               "own for this store, and import the old one with `graviton cp`");
+                               "own for this store, and import the old one with `graviton cp "
+                               "--from-meta scala:postgresql://HOST/DATABASE`");
     }
     if (!status && version > grv_pg_schema_wanted()) {
         status = grv_error_set(error, GRV_UNSUPPORTED, "pg",

@@ -122,7 +122,8 @@ grv_status grv_pg_check_schema(const grv_call *call, grv_pg *pg, grv_error *erro
     if (foreign) {
         return grv_error_set(error, GRV_CONFLICT, "pg",
                              "the schema graviton is the Scala system's: make a database of its "
-                             "own for this store, and import the old one with `graviton cp`");
+                             "own for this store, and import the old one with `graviton cp "
+                             "--from-meta scala:postgresql://HOST/DATABASE`");
     }
     if (version == 0) {
         return grv_error_set(error, GRV_CONFLICT, "pg",

@@ -37,6 +37,23 @@ static void urls_name_each_half(void **state)
     assert_int_equal(place.blocks, GRV_BLOCKS_MEMORY);
 }
 
+static void scala_is_postgresql_with_files(void **state)
+{
+    (void)state;
+    grv_place place;
+    const char *url = "Scala:postgres://u:p@h/db";
+    assert_grv_status(parse(NULL, "fs:/a?prefix=p/q", url, &place), GRV_OK);
+    assert_int_equal(place.meta, GRV_META_SCALA);
+    assert_string_equal(place.meta_path, "postgres://u:p@h/db");
+    assert_string_equal(place.blocks_prefix, "p/q");
+    assert_string_equal(grv_meta_kind_name(place.meta), "scala");
+    assert_grv_status(parse(NULL, "kv:", url, &place), GRV_INVALID_ARGUMENT);
+    assert_grv_status(parse(NULL, "memory:", url, &place), GRV_INVALID_ARGUMENT);
+    assert_grv_status(parse(NULL, "fs:/a", "scala:postgresql:db", &place), GRV_INVALID_ARGUMENT);
+    assert_grv_status(parse(NULL, "fs:/a", "scala:rocks:/a", &place), GRV_INVALID_ARGUMENT);
+    assert_grv_status(parse(NULL, "fs:/a", "scala:", &place), GRV_INVALID_ARGUMENT);
+}
+
 static void postgresql_is_named_by_its_url(void **state)
 {
     (void)state;
@@ -106,6 +123,7 @@ int main(void)
         cmocka_unit_test(a_directory_is_files_and_rocksdb),
         cmocka_unit_test(urls_name_each_half),
         cmocka_unit_test(postgresql_is_named_by_its_url),
+        cmocka_unit_test(scala_is_postgresql_with_files),
         cmocka_unit_test(wrong_ones_are_refused),
         cmocka_unit_test(planned_schemes_are_unsupported),
         cmocka_unit_test(long_paths_are_refused_whole),
