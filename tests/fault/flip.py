@@ -229,6 +229,7 @@ def changed_bytes(bench, in_rocks, arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    harness.work_in_memory()
     harness.add_arguments(parser)
     parser.add_argument("--every", action="store_true", help="every byte, and not a sample")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())

@@ -600,6 +600,7 @@ def scenarios():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    harness.work_in_memory()
     harness.add_arguments(parser)
     parser.add_argument("recorder", help="the library that tests/fault/record.c became")
     parser.add_argument("--exhaustive", action="store_true", help="every cut, more losses each")
