@@ -70,9 +70,9 @@ typedef struct grv_pg_migrate_config {
 /*
  * Brings the schema to this program's version, under a lock that excludes other migrations, each
  * step in a transaction of its own. The handle was opened with `any_schema`. GRV_UNAVAILABLE where
- * another process migrates; GRV_UNSUPPORTED for a schema that is newer; GRV_CONFLICT where the
- * schema's name is taken by the Scala system or an unreleased version; GRV_PERMISSION where the
- * role may not.
+ * another process migrates or has a session; GRV_UNSUPPORTED for a schema that is newer;
+ * GRV_CONFLICT where the schema's name is taken by the Scala system or an unreleased version;
+ * GRV_PERMISSION where the role may not.
  */
 grv_status grv_pg_migrate(const grv_call *call, grv_pg *pg, const grv_pg_migrate_config *config,
                           grv_error *error);

@@ -14,8 +14,8 @@ static const struct {
     grv_status status;
 } states[] = {
     {"GV001", GRV_CONFLICT},       /* a guard did not hold */
-    {"GV002", GRV_NOT_FOUND},      /* */
-    {"GV003", GRV_ALREADY_EXISTS}, /* */
+    {"GV002", GRV_NOT_FOUND},      /* what was named is not there */
+    {"GV003", GRV_ALREADY_EXISTS}, /* what was to be absent is there */
     {"GV004", GRV_UNAVAILABLE},    /* what came before is gone: from the start again */
     {"08P01", GRV_INTERNAL},       /* protocol violation */
     {"08", GRV_UNAVAILABLE},       /* connection exceptions */
@@ -38,7 +38,7 @@ static const struct {
     {"53100", GRV_OUT_OF_SPACE},   /* disk full */
     {"53200", GRV_LIMIT_EXCEEDED}, /* out of memory */
     {"53300", GRV_UNAVAILABLE},    /* too many connections */
-    {"53", GRV_LIMIT_EXCEEDED},    /* */
+    {"53", GRV_LIMIT_EXCEEDED},    /* other resources */
     {"54", GRV_LIMIT_EXCEEDED},    /* program limits */
     {"55P03", GRV_UNAVAILABLE},    /* a lock was not to be had */
     {"55", GRV_CONFLICT},          /* object not in the state wanted */
@@ -60,7 +60,7 @@ static const struct {
     const char *advice;
 } advices[] = {
     {"53300", "the server has no connection left: raise max_connections, or let graviton use fewer "
-              "(connections=)"},
+              "(GRAVITON_PG_CONNECTIONS)"},
     {"42P01", "the schema is missing or incomplete: run `graviton migrate`"},
     {"3F000", "the schema is missing: run `graviton migrate`"},
     {"53100", "the server's disk is full"},

@@ -6,6 +6,7 @@
  */
 #include "backend/pg/migrations.h"
 #include "backend/pg/pool.h"
+#include "backend/pg/session.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,6 +111,10 @@ static grv_status locked(const grv_call *call, grv_pg *pg, grv_pg_conn *conn,
     }
     if (!status) {
         status = check_applied(call, pg, version, error);
+    }
+    /* A schema does not change under those who write by it; before the first there are none. */
+    if (!status && conn && version > 0 && version < grv_pg_schema_wanted()) {
+        status = grv_pg_exclude(call, conn, error);
     }
     for (size_t i = 0; i < grv_pg_migration_count && !status; i++) {
         const grv_pg_migration *migration = &grv_pg_migrations[i];

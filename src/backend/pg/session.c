@@ -383,7 +383,8 @@ void grv_pg_session_admit(grv_pg_session *session)
         if (!status) {
             status = try_lock(NULL, session->conn, &unlock_exclusive, &unlocked, NULL);
         }
-        session->blocked = status != GRV_OK;
+        /* Another's mark may be there still, where this work did not get as far as its own. */
+        session->blocked = true;
         if (status || !unlocked) {
             /* Hanging up lets go of the lock in any case. */
             drop_connection(session);

@@ -124,6 +124,24 @@ static void writers_and_one_alone(void **state)
     grv_pg_session_close(two);
 }
 
+/* A schema that has steps to go is left alone while somebody writes. */
+static void migration_waits_for_writers(void **state)
+{
+    rig *made = *state;
+    grv_error error = GRV_ERROR_INIT;
+    grv_pg_session *writer = open_session(made->pg, "writer");
+    test_postgres_sql(made->conninfo, "DELETE FROM graviton.schema_migration WHERE version = "
+                                      "(SELECT max(version) FROM graviton.schema_migration)");
+    grv_pg_config config = {.conninfo = made->conninfo, .any_schema = true};
+    grv_pg *pg;
+    assert_grv_ok(grv_pg_open(NULL, &config, &pg, &error));
+    grv_pg_migrate_config plan = {0};
+    assert_grv_status(grv_pg_migrate(NULL, pg, &plan, &error), GRV_UNAVAILABLE);
+    assert_non_null(strstr(error.message, "(writer)"));
+    grv_pg_session_close(writer);
+    grv_pg_close(pg);
+}
+
 static void terminate_all(rig *made)
 {
     test_postgres_sql(made->conninfo,
@@ -183,6 +201,7 @@ int main(void)
         cmocka_unit_test(migration_is_told_and_done_once),
         cmocka_unit_test_setup_teardown(other_schemas_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(writers_and_one_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(migration_waits_for_writers, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_connection, setup, teardown),
         cmocka_unit_test_setup_teardown(work_left_unended, setup, teardown),
     };
