@@ -113,7 +113,7 @@ static grv_status locked(const grv_call *call, grv_pg *pg, grv_pg_conn *conn,
         status = check_applied(call, pg, version, error);
     }
     /* A schema does not change under those who write by it; before the first there are none. */
-    if (!status && conn && version > 0 && version < grv_pg_schema_wanted()) {
+    if (!status && !config->dry_run && version > 0 && version < grv_pg_schema_wanted()) {
         status = grv_pg_exclude(call, conn, error);
     }
     for (size_t i = 0; i < grv_pg_migration_count && !status; i++) {
