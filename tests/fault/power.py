@@ -175,9 +175,11 @@ class Recording:
             block = self.stage.ids[name].split(":")[1]
             path = harness.block_files(self.root)[block]
             with open(path, "r+b") as file:
-                file.write(b"?")
+                flipped = bytes([file.read(1)[0] ^ 1])
+                file.seek(0)
+                file.write(flipped)
             inside = os.path.relpath(path, self.root)
-            self.timeline.append(disk.Record("write", 0, inside, "", b"?"))
+            self.timeline.append(disk.Record("write", 0, inside, "", flipped))
             self.timeline.append(disk.Record("sync", 0, inside, "", b""))
         self.mark("end spoil", [name], None)
 
