@@ -2,7 +2,9 @@
 /*
  * Metadata in PostgreSQL, each figure beside the same bytes through raw libpq in the same run:
  * manifest puts beside bare single-row inserts that are committed one by one, a manifest's
- * references beside COPY of its pages. Run through tests/service/postgres.py.
+ * references beside COPY of its pages, a multi-get beside its own query. Run through
+ * tests/service/postgres.py, with the server's files on a disk: a commit without a sync would
+ * measure something else.
  *
  *   pg [PUTS]     400 puts by each thread in a round unless told otherwise
  */
@@ -19,12 +21,18 @@
 #define THREADS_MAX   8u
 #define ROOT_BYTES    760u /* of a manifest of 16 blocks */
 #define STREAM_BLOCKS 500000u
+#define GET_KEYS      1000u
+#define GET_KEY_SIZE  41u
+#define GET_SIZE      128u /* of a value */
+#define GET_ROUNDS    50u
 
 typedef struct pg_bench {
     char conninfo[512];
     grv_pg *pg;
     grv_pg_session *session;
     grv_manifest_repo *repo;
+    grv_kv *kv;
+    uint8_t keys[GET_KEYS][GET_KEY_SIZE];
     grv_blob_key large;
     unsigned threads;
     unsigned puts; /* by each thread */
@@ -85,6 +93,40 @@ static void *insert_some(void *context)
     for (unsigned i = 0; i < bench->puts; i++) {
         fresh_digest(bench, digest);
         raw_done(native, PQexecPrepared(native, "bare", 2, values, lengths, formats, 1));
+    }
+    PQfinish(native);
+    return NULL;
+}
+
+/* As insert_some, with all that a manifest's row has, and its indexes. */
+static void *insert_rows(void *context)
+{
+    pg_bench *bench = context;
+    PGconn *native = raw_open(bench);
+    raw_done(native, PQprepare(native, "row",
+                               "INSERT INTO public.bare_row VALUES ($1, $2, $3, $4, $5, $6, $7, "
+                               "$8, $9)",
+                               0, NULL));
+    uint8_t digest[GRV_DIGEST_SIZE];
+    uint8_t bytes[ROOT_BYTES];
+    static const uint8_t size[8] = {[5] = 0x10};
+    static const uint8_t count[8] = {[7] = 16};
+    static const uint8_t none[8];
+    bench_fill_random(1, bytes, sizeof bytes);
+    const char *values[9] = {"blake3",
+                             (const char *)digest,
+                             (const char *)size,
+                             (const char *)digest,
+                             (const char *)digest + 16,
+                             (const char *)none,
+                             (const char *)count,
+                             (const char *)none,
+                             (const char *)bytes};
+    const int lengths[9] = {6, sizeof digest, 8, 16, 8, 2, 8, 8, sizeof bytes};
+    const int formats[9] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
+    for (unsigned i = 0; i < bench->puts; i++) {
+        fresh_digest(bench, digest);
+        raw_done(native, PQexecPrepared(native, "row", 9, values, lengths, formats, 1));
     }
     PQfinish(native);
     return NULL;
@@ -212,25 +254,32 @@ static double middle(double *figures)
     return figures[BENCH_RUNS / 2];
 }
 
-/* The two take turns, so that neither has the quieter machine. */
+/* They take turns, so that none has the quieter machine. */
 static void bench_puts(pg_bench *bench, unsigned threads)
 {
     double bare[BENCH_RUNS];
+    double rows[BENCH_RUNS];
     double ours[BENCH_RUNS];
     char name[64];
     bench->threads = threads;
     run_threads(bench, insert_some);
+    run_threads(bench, insert_rows);
     run_threads(bench, put_some);
     double count = (double)bench->puts * threads;
     for (unsigned i = 0; i < BENCH_RUNS; i++) {
         bare[i] = count / run_threads(bench, insert_some);
+        rows[i] = count / run_threads(bench, insert_rows);
         ours[i] = count / run_threads(bench, put_some);
     }
     const bench_baseline baseline = {"bare insert", middle(bare)};
     snprintf(name, sizeof name, "bare insert, %u thread(s)", threads);
     bench_line(name, baseline.figure, "/s", NULL, 0);
+    const bench_baseline row = {"bare insert of the whole row", middle(rows)};
+    snprintf(name, sizeof name, "bare insert of the whole row, %u thread(s)", threads);
+    bench_line(name, row.figure, "/s", NULL, 0);
     snprintf(name, sizeof name, "manifest put, %u thread(s)", threads);
     bench_line(name, middle(ours), "/s", &baseline, 0.7);
+    bench_line(name, middle(ours), "/s", &row, 0);
 }
 
 static void bench_stream(pg_bench *bench)
@@ -267,6 +316,115 @@ static void bench_stream(pg_bench *bench)
     bench_line("references", middle(ours), "GB/s", &binary, 0);
 }
 
+/* ---- Multi-get ---- */
+
+/* As the port has it. */
+#define GET_SQL                                                                                    \
+    "SELECT n, CASE WHEN total <= $3::int8 OR total = size THEN value END FROM ("                  \
+    "SELECT asked.n, kv.value, octet_length(kv.value) AS size, "                                   \
+    "sum(octet_length(kv.value)) OVER (ROWS UNBOUNDED PRECEDING) AS total "                        \
+    "FROM unnest($2::bytea[]) WITH ORDINALITY AS asked (key, n) "                                  \
+    "JOIN graviton.kv ON kv.ns = $1 AND kv.key = asked.key) AS found"
+
+static void put_values(pg_bench *bench)
+{
+    enum { STEP = 100 };
+    grv_error error = GRV_ERROR_INIT;
+    uint8_t value[GET_SIZE];
+    bench_fill_random(2, value, sizeof value);
+    bench_fill_random(3, bench->keys[0], sizeof bench->keys);
+    for (unsigned at = 0; at < GET_KEYS; at += STEP) {
+        grv_kv_op ops[STEP];
+        for (unsigned i = 0; i < STEP; i++) {
+            ops[i] = (grv_kv_op){.kind = GRV_KV_PUT,
+                                 .ns = 1,
+                                 .key = grv_bytes_of(bench->keys[at + i], GET_KEY_SIZE),
+                                 .value = grv_bytes_of(value, sizeof value)};
+        }
+        const grv_kv_batch batch = {.ops = ops, .op_count = STEP, .durability = GRV_DURABLE};
+        if (grv_kv_write(NULL, bench->kv, &batch, &error)) {
+            die("write", error.message);
+        }
+    }
+}
+
+/* The keys as a parameter: a one-dimensional array of bytea in binary form. */
+static size_t keys_array(const pg_bench *bench, uint8_t *array)
+{
+    static const uint8_t header[20] = {
+        0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0, GET_KEYS >> 8, GET_KEYS & 0xff, 0, 0, 0, 1};
+    static const uint8_t length[4] = {0, 0, 0, GET_KEY_SIZE};
+    memcpy(array, header, sizeof header);
+    size_t size = sizeof header;
+    for (unsigned i = 0; i < GET_KEYS; i++, size += sizeof length + GET_KEY_SIZE) {
+        memcpy(array + size, length, sizeof length);
+        memcpy(array + size + sizeof length, bench->keys[i], GET_KEY_SIZE);
+    }
+    return size;
+}
+
+static double get_raw(const pg_bench *bench, PGconn *native)
+{
+    static uint8_t array[20 + GET_KEYS * (4 + GET_KEY_SIZE)];
+    static const uint8_t ns[2] = {0, 1};
+    static const uint8_t limit[8] = {0, 0, 0, 0, 1, 0, 0, 0};
+    const char *values[3] = {(const char *)ns, (const char *)array, (const char *)limit};
+    const int lengths[3] = {sizeof ns, (int)keys_array(bench, array), sizeof limit};
+    const int formats[3] = {1, 1, 1};
+    double start = bench_seconds();
+    for (unsigned i = 0; i < GET_ROUNDS; i++) {
+        PGresult *result = PQexecPrepared(native, "get", 3, values, lengths, formats, 1);
+        if (PQntuples(result) != GET_KEYS) {
+            die("query", PQerrorMessage(native));
+        }
+        raw_done(native, result);
+    }
+    return GET_ROUNDS * (double)GET_KEYS / (bench_seconds() - start);
+}
+
+static double get_ours(const pg_bench *bench)
+{
+    static grv_bytes keys[GET_KEYS];
+    static grv_value values[GET_KEYS];
+    static grv_status statuses[GET_KEYS];
+    grv_error error = GRV_ERROR_INIT;
+    for (unsigned i = 0; i < GET_KEYS; i++) {
+        keys[i] = grv_bytes_of(bench->keys[i], GET_KEY_SIZE);
+    }
+    double start = bench_seconds();
+    for (unsigned i = 0; i < GET_ROUNDS; i++) {
+        if (grv_kv_multi_get(NULL, bench->kv, 1, keys, GET_KEYS, values, statuses, &error)) {
+            die("multi-get", error.message);
+        }
+        for (unsigned k = 0; k < GET_KEYS; k++) {
+            if (statuses[k] || values[k].bytes.size != GET_SIZE) {
+                die("multi-get", "a value is missing");
+            }
+            grv_value_done(&values[k]);
+        }
+    }
+    return GET_ROUNDS * (double)GET_KEYS / (bench_seconds() - start);
+}
+
+static void bench_gets(pg_bench *bench)
+{
+    double raw[BENCH_RUNS];
+    double ours[BENCH_RUNS];
+    put_values(bench);
+    PGconn *native = raw_open(bench);
+    raw_done(native, PQprepare(native, "get", GET_SQL, 0, NULL));
+    get_raw(bench, native);
+    get_ours(bench);
+    for (unsigned i = 0; i < BENCH_RUNS; i++) {
+        raw[i] = get_raw(bench, native);
+        ours[i] = get_ours(bench);
+    }
+    PQfinish(native);
+    const bench_baseline baseline = {"its bare query", middle(raw)};
+    bench_line("bare query of 1000 keys", baseline.figure, "keys/s", NULL, 0);
+    bench_line("multi-get of 1000 keys", middle(ours), "keys/s", &baseline, 0.8);
+}
+
 /* A database of this program's own; the server ends with it. */
 static void make_database(pg_bench *bench, const char *server)
 {
@@ -290,10 +448,13 @@ static void setup(pg_bench *bench)
     config.connections = THREADS_MAX;
     if (grv_pg_open(NULL, &config, &bench->pg, &error) ||
         grv_pg_session_open(NULL, bench->pg, "bench", &bench->session, &error) ||
-        grv_manifest_repo_pg_new(bench->pg, bench->session, &bench->repo, &error)) {
+        grv_manifest_repo_pg_new(bench->pg, bench->session, &bench->repo, &error) ||
+        grv_kv_pg_new(bench->pg, 2, &bench->kv, &error)) {
         die("open", error.message);
     }
     raw_sql(bench, "CREATE TABLE public.bare (key bytea PRIMARY KEY, bytes bytea)");
+    raw_sql(bench, "CREATE TABLE public.bare_row (LIKE graviton.blob INCLUDING STORAGE, PRIMARY "
+                   "KEY (alg, hash_bytes, byte_length), UNIQUE (manifest_id), UNIQUE (sequence))");
     raw_sql(bench, "ALTER TABLE public.bare ALTER COLUMN bytes SET STORAGE EXTERNAL");
 }
 
@@ -312,6 +473,8 @@ int main(int argc, char **argv)
     bench_puts(&bench, 1);
     bench_puts(&bench, THREADS_MAX);
     bench_stream(&bench);
+    bench_gets(&bench);
+    grv_kv_free(bench.kv);
     grv_manifest_repo_free(bench.repo);
     grv_pg_session_close(bench.session);
     grv_pg_close(bench.pg);
