@@ -68,9 +68,10 @@ def test_the_audits_find_what_constraints_would_have_refused(database):
     with open(DOCS, encoding="utf-8") as file:
         audits = re.findall(r"^-- No rows[^\n]*\n(.*?)^```", file.read(), re.DOTALL | re.MULTILINE)
     assert len(audits) == 2
-    for table, name in (("blob", "blob_root_sound"),
-                        ("blob_manifest_page", "blob_manifest_page_sound")):  # fmt: skip
-        database.run(f"ALTER TABLE graviton.{table} DROP CONSTRAINT {name}, DISABLE TRIGGER USER")
+    page = "graviton.blob_manifest_page"
+    database.run("ALTER TABLE graviton.blob DISABLE TRIGGER USER")
+    database.run(f"ALTER TABLE {page} DROP CONSTRAINT blob_manifest_page_sound")
+    database.run(f"ALTER TABLE {page} DISABLE TRIGGER USER")
     assert [database.run(audit) for audit in audits] == [[], []]
     database.run("UPDATE graviton.blob_manifest_page SET bytes = set_byte(bytes, 64, 9)"
                  " WHERE level = 0 AND page_number = 3 AND first_entry = 9")  # fmt: skip
