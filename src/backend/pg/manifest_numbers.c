@@ -47,16 +47,20 @@ static void release(grv_pg_numbers *numbers, const grv_pg_ticket *ticket)
 }
 
 grv_status grv_pg_numbers_higher(grv_pg_numbers *numbers, const grv_pg_ticket *ticket,
-                                 grv_pg_array *array, grv_error *error)
+                                 grv_pg_array *array, int64_t *ret_highest, grv_error *error)
 {
     grv_status status = GRV_OK;
     pthread_mutex_lock(&numbers->lock);
+    int64_t highest = numbers->highest;
     for (unsigned i = 0; i < GRV_PG_NUMBERS_PAST && !status; i++) {
         if (numbers->past[i] > ticket->number) {
             status = grv_pg_array_add_int64(array, numbers->past[i], error);
         }
     }
     pthread_mutex_unlock(&numbers->lock);
+    if (!status) {
+        *ret_highest = highest;
+    }
     return status;
 }
 
@@ -118,6 +122,7 @@ void grv_pg_numbers_add(grv_pg_numbers *numbers, grv_pg_ticket *ticket, bool too
     for (size_t at = 0; at + 8 <= drawn.size; at += 8) {
         int64_t number = (int64_t)grv_wire_get_u64be(drawn.data + at);
         numbers->past[numbers->past_next++ % GRV_PG_NUMBERS_PAST] = number;
+        numbers->highest = number > numbers->highest ? number : numbers->highest;
         bool mine = too_low && ticket->number == 0;
         if (mine) {
             ticket->number = number;

@@ -19,7 +19,8 @@
 /* How long a put that is given up tries to remove its pages; a sweep takes what stays. */
 #define DROP_NS UINT64_C(2000000000)
 /* PostgreSQL counts microseconds since 2000. */
-#define EPOCH_US INT64_C(946684800000000)
+#define EPOCH_US         INT64_C(946684800000000)
+#define UNIQUE_VIOLATION "23505"
 
 /* Pages that wait to be sent, as the columns of the table. */
 typedef struct page_columns {
@@ -206,13 +207,33 @@ static grv_status pg_put_append(const grv_call *call, grv_manifest_put *base,
 /* ---- Commit ---- */
 
 /* Parameters: the key (1 to 3), the row (4 to 9), the session (10), what guards a number that was
- * drawn ahead (11: it was; 12: higher numbers that do not count), and how many more to draw (13),
- * at least one where this one is too low. Columns: see root_answer. */
+ * drawn ahead (11: it was; 12: higher numbers that do not count), how many more to draw (13), and
+ * the highest number that was drawn by this process (14).
+ *
+ * The quick one does nothing unless all is as it mostly is, and then brings no more than one
+ * number. Numbers of other processes are looked for only where some were drawn. */
+static const grv_pg_statement put_root_quick = {
+    "root_put_quick",
+    "INSERT INTO graviton.blob (alg, hash_bytes, byte_length, manifest_id, sequence, depth, "
+    "block_count, created_at, root) SELECT $1::core.hash_alg, $2::bytea, $3::int8, $4::uuid, "
+    "$5::int8, $6::int2, $7::int8, $8::timestamptz, $9::bytea "
+    "WHERE ($10::uuid IS NULL OR EXISTS (SELECT FROM graviton.session WHERE session_id = "
+    "$10::uuid FOR KEY SHARE)) AND (NOT $11::bool OR "
+    "pg_catalog.pg_sequence_last_value('graviton.blob_sequence') <= $14::int8 OR (SELECT "
+    "sequence FROM graviton.blob WHERE sequence <> ALL ($12::int8[]) ORDER BY sequence DESC "
+    "LIMIT 1) <= $5::int8 IS NOT FALSE) "
+    "AND NOT EXISTS (SELECT FROM graviton.blob WHERE alg = $1::core.hash_alg AND hash_bytes = "
+    "$2::bytea AND byte_length = $3::int8) "
+    "RETURNING CASE WHEN $13::int4 > 0 THEN pg_catalog.nextval('graviton.blob_sequence') END"};
+
+/* The full one finds out what was in the way. It draws at least one number where this one is too
+ * low. Columns: see root_answer. */
 #define MINE                                                                                       \
     "WITH mine AS MATERIALIZED (SELECT $10::uuid IS NULL OR EXISTS (SELECT FROM "                  \
     "graviton.session WHERE session_id = $10::uuid FOR KEY SHARE) AS lives), "                     \
-    "higher AS MATERIALIZED (SELECT $11::bool AND EXISTS (SELECT FROM graviton.blob WHERE "        \
-    "sequence > $5::int8 AND sequence <> ALL ($12::int8[])) AS passed), "
+    "higher AS MATERIALIZED (SELECT $11::bool AND (SELECT sequence FROM graviton.blob WHERE "      \
+    "sequence <> ALL ($12::int8[]) ORDER BY sequence DESC LIMIT 1) > $5::int8 IS TRUE AS "         \
+    "passed), "
 #define THERE                                                                                      \
     "there AS MATERIALIZED (SELECT " GRV_PG_ROOT_COLUMN " AS root FROM graviton.blob "             \
     "WHERE alg = $1::core.hash_alg AND hash_bytes = $2::bytea AND byte_length = $3::int8"
@@ -226,7 +247,8 @@ static grv_status pg_put_append(const grv_call *call, grv_manifest_put *base,
     "pg_catalog.string_agg(pg_catalog.int8send(pg_catalog.nextval('graviton.blob_sequence')), "    \
     "''::bytea) FROM pg_catalog.generate_series(1, greatest($13::int4, (NOT (EXISTS (SELECT "      \
     "FROM put) OR EXISTS (SELECT FROM there)))::int4))), CASE WHEN passed THEN (SELECT "           \
-    "pg_catalog.max(sequence) FROM graviton.blob) END FROM mine, higher"
+    "pg_catalog.max(sequence) FROM graviton.blob) END FROM mine, higher WHERE $14::int8 IS NOT "   \
+    "NULL"
 
 static const grv_pg_statement put_root = {"root_put", MINE THERE "), " PUT ANSWER};
 static const grv_pg_statement put_root_with_attributes = {
@@ -234,11 +256,13 @@ static const grv_pg_statement put_root_with_attributes = {
     MINE THERE " FOR KEY SHARE), " PUT
                ", with_attributes AS (INSERT INTO graviton.blob_attributes (alg, hash_bytes, "
                "byte_length, attributes) SELECT $1::core.hash_alg, $2::bytea, $3::int8, "
-               "$14::bytea FROM (SELECT 1 FROM put UNION ALL SELECT 1 FROM there, mine WHERE "
+               "$15::bytea FROM (SELECT 1 FROM put UNION ALL SELECT 1 FROM there, mine WHERE "
                "lives) any_of_both ON CONFLICT (alg, hash_bytes, byte_length) DO UPDATE SET "
                "attributes = excluded.attributes) " ANSWER};
-static const grv_pg_statement draw_number = {
-    "sequence_draw", "SELECT pg_catalog.int8send(pg_catalog.nextval('graviton.blob_sequence'))"};
+static const grv_pg_statement draw_numbers = {
+    "sequence_draw",
+    "SELECT pg_catalog.string_agg(pg_catalog.int8send(pg_catalog.nextval("
+    "'graviton.blob_sequence')), ''::bytea) FROM pg_catalog.generate_series(1, $1::int4)"};
 
 /* What the statement answers. */
 typedef struct root_answer {
@@ -274,12 +298,14 @@ static grv_status take_drawn(root_commit *commit, bool too_low, grv_bytes drawn,
     return GRV_OK;
 }
 
-/* Draws a number for a commit that found none. */
+/* Draws numbers for a commit that found none, and for those that come with it. */
 static grv_status draw(const grv_call *call, root_commit *commit, grv_error *error)
 {
     grv_manifest_repo_pg *repo = commit->put->repo;
     PGresult *result = NULL;
-    grv_status status = grv_pg_write(call, repo->pg, &draw_number, NULL, &result, error);
+    grv_pg_params params = {0};
+    grv_pg_add_int32(&params, commit->ticket.wanted > 1 ? (int32_t)commit->ticket.wanted : 1);
+    grv_status status = grv_pg_write(call, repo->pg, &draw_numbers, &params, &result, error);
     if (!status) {
         status = take_drawn(commit, true, grv_pg_cell(result, 0, 0), error);
     }
@@ -341,7 +367,7 @@ static grv_status read_answer(root_commit *commit, const PGresult *result, root_
 
 /* The parameters that describe the row and its guards. */
 static void add_row(grv_pg_params *params, const root_commit *commit, unsigned depth,
-                    grv_pg_array *others)
+                    grv_pg_array *others, int64_t highest)
 {
     const pg_put *put = commit->put;
     const grv_blob_info *info = &commit->info;
@@ -360,20 +386,70 @@ static void add_row(grv_pg_params *params, const root_commit *commit, unsigned d
     grv_pg_add_bool(params, commit->ahead);
     grv_pg_add_bytes(params, grv_pg_array_bytes(others));
     grv_pg_add_int32(params, (int32_t)commit->ticket.wanted);
+    grv_pg_add_int64(params, highest);
     if (commit->attributes->size > 0) {
         grv_pg_add_bytes(params, grv_buffer_bytes(commit->attributes));
     }
 }
 
-/* Runs the statement with the number that the commit has. */
-static grv_status write_root(const grv_call *call, root_commit *commit, root_answer *ret_answer,
-                             grv_error *error)
+/* Stores the root where nothing is in the way; *ret_answer says `stored` where it did. */
+static grv_status write_quickly(const grv_call *call, root_commit *commit,
+                                const grv_pg_params *params, root_answer *ret_answer,
+                                grv_error *error)
+{
+    grv_error mine = GRV_ERROR_INIT;
+    PGresult *result = NULL;
+    grv_status status =
+        grv_pg_write(call, commit->put->repo->pg, &put_root_quick, params, &result, &mine);
+    if (status && mine.native_kind == GRV_NATIVE_SQLSTATE &&
+        strcmp(mine.native_text, UNIQUE_VIOLATION) == 0) {
+        return GRV_OK; /* another came first */
+    }
+    if (status) {
+        if (error) {
+            *error = mine;
+        }
+        return status;
+    }
+    if (PQntuples(result) > 0) {
+        grv_bytes drawn = {0};
+        if (!grv_pg_is_null(result, 0, 0)) {
+            drawn = grv_pg_cell(result, 0, 0);
+        }
+        *ret_answer = (root_answer){.stored = true, .lives = true, .info = commit->info};
+        status = take_drawn(commit, false, drawn, error);
+    }
+    PQclear(result);
+    return status;
+}
+
+static grv_status write_fully(const grv_call *call, root_commit *commit,
+                              const grv_pg_params *params, root_answer *ret_answer,
+                              grv_error *error)
+{
+    PGresult *result = NULL;
+    grv_status status =
+        grv_pg_write(call, commit->put->repo->pg,
+                     commit->attributes->size > 0 ? &put_root_with_attributes : &put_root, params,
+                     &result, error);
+    if (!status) {
+        status = read_answer(commit, result, ret_answer, error);
+    }
+    PQclear(result);
+    return status;
+}
+
+/* Tries to store the root with the number that the commit has. */
+static grv_status write_root(const grv_call *call, root_commit *commit, bool quickly,
+                             root_answer *ret_answer, grv_error *error)
 {
     pg_put *put = commit->put;
     grv_pg_array others;
+    int64_t highest = 0;
     grv_status status = grv_pg_array_init(&others, GRV_PG_INT8, error);
     if (!status) {
-        status = grv_pg_numbers_higher(&put->repo->numbers, &commit->ticket, &others, error);
+        status =
+            grv_pg_numbers_higher(&put->repo->numbers, &commit->ticket, &others, &highest, error);
     }
     commit->root.size = 0;
     commit->info.sequence = (uint64_t)commit->ticket.number;
@@ -386,17 +462,19 @@ static grv_status write_root(const grv_call *call, root_commit *commit, root_ans
         return status;
     }
     grv_pg_params params = {0};
-    add_row(&params, commit, grv_manifest_builder_depth(&put->builder), &others);
-    PGresult *result = NULL;
+    add_row(&params, commit, grv_manifest_builder_depth(&put->builder), &others, highest);
+    root_answer answer = {0};
     put->pages_named = true; /* after a failure it may yet turn out to be written */
-    status = grv_pg_write(call, put->repo->pg,
-                          commit->attributes->size > 0 ? &put_root_with_attributes : &put_root,
-                          &params, &result, error);
-    if (!status) {
-        status = read_answer(commit, result, ret_answer, error);
+    if (quickly) {
+        status = write_quickly(call, commit, &params, &answer, error);
     }
-    PQclear(result);
+    if (!status && !answer.stored) {
+        status = write_fully(call, commit, &params, &answer, error);
+    }
     grv_pg_array_done(&others);
+    if (!status) {
+        *ret_answer = answer;
+    }
     return status;
 }
 
@@ -406,7 +484,8 @@ static grv_status commit_root(const grv_call *call, root_commit *commit, root_an
 {
     root_answer answer = {0};
     for (unsigned i = 0; i < ATTEMPTS; i++) {
-        grv_status status = write_root(call, commit, &answer, error);
+        bool quickly = i == 0 && commit->attributes->size == 0;
+        grv_status status = write_root(call, commit, quickly, &answer, error);
         if (status || answer.stored || answer.there || !answer.lives) {
             *ret_answer = answer;
             return status;

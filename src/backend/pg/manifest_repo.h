@@ -30,6 +30,7 @@
 typedef struct grv_pg_numbers {
     pthread_mutex_t lock;
     int64_t committed; /* the highest of those whose commit has returned */
+    int64_t highest;   /* of all that were drawn here */
     unsigned count;
     unsigned taken;
     unsigned asked; /* to be brought by commits under way */
@@ -53,9 +54,11 @@ void grv_pg_numbers_done(grv_pg_numbers *numbers);
  * Ends with grv_pg_numbers_return. */
 grv_pg_ticket grv_pg_numbers_take(grv_pg_numbers *numbers);
 /* Adds to an array (int8) the higher numbers that were drawn here: their commits may pass the
- * ticket's, since none of them had returned when it was taken. */
+ * ticket's, since none of them had returned when it was taken. *ret_highest is the highest number
+ * drawn here at all: where nobody has drawn a higher one, there is no other's commit to look for.
+ */
 grv_status grv_pg_numbers_higher(grv_pg_numbers *numbers, const grv_pg_ticket *ticket,
-                                 grv_pg_array *array, grv_error *error);
+                                 grv_pg_array *array, int64_t *ret_highest, grv_error *error);
 /* Whether a number was drawn here, as far as is remembered. */
 bool grv_pg_numbers_own(grv_pg_numbers *numbers, int64_t number);
 /* Adds numbers that were drawn for the ticket: big-endian, 8 bytes each, ascending. Where it was
