@@ -20,18 +20,17 @@
 Settings are the server's own (fsync=off, max_connections=5). Python tests import Server.
 """
 
-import ctypes
 import glob
-import json
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
+
+import keeper
+from keeper import Missing
 
 NOBODY = 65534
 SETTINGS = {
@@ -42,16 +41,9 @@ SETTINGS = {
     "log_min_messages": "warning",
     "log_line_prefix": "%m [%p] ",
 }
-PR_SET_PDEATHSIG = 1
-MEMORY = "/dev/shm"
-MEMORY_MIN = 1 << 30
 MODES = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 START_SECONDS = 60
 SOCKET_PATH_MAX = 100
-
-
-class Missing(Exception):
-    """The packages are not installed."""
 
 
 def programs():
@@ -83,34 +75,11 @@ def may_be_entered(directory):
     return True
 
 
-def memory():
-    """A directory in memory, where nobody has asked for another and there is room: what the tests
-    prove outlives processes, not the machine, and on a disk they would wait for syncs."""
-    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
-        return None
-    return MEMORY if shutil.disk_usage(MEMORY).free >= MEMORY_MIN else None
-
-
 def scratch():
-    parent = memory() or tempfile.gettempdir()
-    if not may_be_entered(parent) or len(parent) > SOCKET_PATH_MAX - 40:
-        parent = "/tmp"
-    directory = tempfile.mkdtemp(prefix="graviton-postgres-", dir=parent)
+    directory = keeper.scratch("graviton-postgres-", SOCKET_PATH_MAX - 40, may_be_entered)
     if os.getuid() == 0:
         os.chown(directory, NOBODY, NOBODY)
     return directory
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def dies_with_parent(number):
-    """For preexec_fn, which runs when the child has become someone else: that would undo it."""
-    libc = ctypes.CDLL(None)
-    return lambda: libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 class Cluster:
@@ -150,7 +119,7 @@ class Cluster:
         """A port found free may be taken by the time the server wants it, so again; once it has
         worked the port stays."""
         for _ in range(5):
-            port = self.port or free_port()
+            port = self.port or keeper.free_port()
             if self.try_start(port):
                 self.port = port
                 return
@@ -165,7 +134,7 @@ class Cluster:
         with open(self.log(), "ab") as log:
             self.server = subprocess.Popen(
                 command, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                preexec_fn=dies_with_parent(signal.SIGQUIT), **unprivileged(),
+                preexec_fn=keeper.dies_with_parent(signal.SIGQUIT), **unprivileged(),
             )  # fmt: skip
         ready = [os.path.join(self.bin, "pg_isready"), "-q", "-h", self.directory, "-p", str(port)]
         end = time.monotonic() + START_SECONDS
@@ -207,102 +176,28 @@ class Cluster:
             "pid": self.server.pid if self.server else None,
         }
 
-
-def obey(cluster, line):
-    words = line.split()
-    if words == ["start"]:
-        if cluster.server is None:
-            cluster.start()
-    elif len(words) == 2 and words[0] == "stop" and words[1] in MODES:
-        cluster.stop(words[1])
-    else:
-        raise RuntimeError(f"not a command: {line.strip()}")
+    def obey(self, words):
+        if words == ["start"]:
+            if self.server is None:
+                self.start()
+        elif len(words) == 2 and words[0] == "stop" and words[1] in MODES:
+            self.stop(words[1])
+        else:
+            raise RuntimeError(f"not a command: {' '.join(words)}")
 
 
-def serve(settings):
-    os.setsid()  # signals to the test's group are not for the one who cleans up
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)
-    cluster = Cluster(settings)
-    try:
-        try:
-            cluster.init()
-            answer(cluster.facts())
-        except (OSError, RuntimeError) as error:
-            answer({"error": str(error)})
-            return 1
-        for line in sys.stdin:
-            try:
-                obey(cluster, line)
-                answer(cluster.facts())
-            except (OSError, RuntimeError) as error:
-                answer({"error": str(error)})
-    finally:
-        cluster.remove()
-    return 0
-
-
-def answer(facts):
-    try:
-        print(json.dumps(facts), flush=True)
-    except OSError:
-        pass  # nobody listens any more; the end of the input comes next
-
-
-class Server:
+class Server(keeper.Kept):
     """A server in a process of its own, for `with`. url, socket, admin, bin, directory, pid."""
 
     def __init__(self, **settings):
         programs()
-        command = [sys.executable, os.path.abspath(__file__), "serve"]
-        for name, value in settings.items():
-            command += ["--set", f"{name}={value}"]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.facts = {}
-        try:
-            self.hear()
-        except RuntimeError:
-            self.close()
-            raise
-
-    def __getattr__(self, name):
-        try:
-            return self.__dict__["facts"][name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def hear(self):
-        line = self.process.stdout.readline()
-        facts = json.loads(line) if line else {"error": "the server's keeper has died"}
-        if "error" in facts:
-            raise RuntimeError(facts["error"])
-        self.facts = facts
-
-    def tell(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        self.hear()
+        super().__init__(__file__, settings)
 
     def stop(self, mode="fast"):
         self.tell(f"stop {mode}")
 
     def start(self):
         self.tell("start")
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
-        if "directory" in self.facts:
-            shutil.rmtree(self.facts["directory"], ignore_errors=True)
 
     def environment(self):
         return {
@@ -313,57 +208,14 @@ class Server:
         }
 
 
-def run(settings, optional, command):
-    try:
-        server = Server(**settings)
-    except Missing as missing:
-        if optional:
-            print(f"postgres.py: {missing}", file=sys.stderr, flush=True)
-            os.execvp(command[0], command)
-        print(f"1..0 # SKIP {missing}")
-        return 0
-
-    def give_up(number, _):
-        sys.exit(128 + number)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, give_up)
-    with server:
-        child = subprocess.Popen(
-            command,
-            env=dict(os.environ, **server.environment()),
-            preexec_fn=dies_with_parent(signal.SIGTERM),
-        )
-        try:
-            code = child.wait()
-        finally:
-            if child.poll() is None:
-                child.terminate()
-                child.wait()
-    return 128 - code if code < 0 else code
-
-
 def main():
-    words = sys.argv[1:]
-    verb = words.pop(0) if words else ""
-    settings = {}
-    optional = verb == "run" and words[:1] == ["--optional"]
-    if optional:
-        words.pop(0)
-    while len(words) >= 2 and words[0] == "--set" and "=" in words[1]:
-        name, value = words[1].split("=", 1)
-        settings[name] = value
-        del words[:2]
-    if words[:1] == ["--"]:
-        words.pop(0)
-    if verb == "serve" and not words:
-        return serve(settings)
-    if verb == "run" and words:
-        return run(settings, optional, words)
-    sys.exit(
+    verb, optional, settings, command = keeper.arguments(
         "usage: postgres.py run [--optional] [--set NAME=VALUE]... [--] COMMAND [ARGUMENT]...\n"
         "       postgres.py serve [--set NAME=VALUE]..."
     )
+    if verb == "serve":
+        return keeper.keep(Cluster(settings))
+    return keeper.run(lambda: Server(**settings), optional, command)
 
 
 if __name__ == "__main__":
