@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Many deletes in one request. A key that XML cannot hold is deleted by a request of its own. */
+#include "backend/s3/client.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+static grv_status append(grv_buffer *out, const char *text, grv_error *error)
+{
+    return grv_buffer_append(out, grv_bytes_of(text, strlen(text)), error);
+}
+
+/* XML 1.0 has no way to write most control characters, nor U+FFFE and U+FFFF; and what comes of a
+ * line end is the parser's choice. */
+static bool fits_xml(const char *key)
+{
+    for (const char *c = key; *c; c++) {
+        unsigned char u = (unsigned char)*c;
+        if (u < ' ' || u == 0x7f || (u == 0xef && (unsigned char)c[1] == 0xbf)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static grv_status append_key(grv_buffer *out, const char *key, grv_error *error)
+{
+    grv_status status = append(out, "<Object><Key>", error);
+    for (; *key && !status; key++) {
+        const char *entity = *key == '&'   ? "&amp;"
+                             : *key == '<' ? "&lt;"
+                             : *key == '>' ? "&gt;"
+                             : *key == '"' ? "&quot;"
+                                           : NULL;
+        status = entity ? append(out, entity, error)
+                        : grv_buffer_append(out, grv_bytes_of(key, 1), error);
+    }
+    return status ? status : append(out, "</Key></Object>", error);
+}
+
+/* What a service says of the first key that it could not delete. */
+typedef struct verdict {
+    bool is_result;
+    bool has_failed;
+    bool is_done; /* the first failure is complete */
+    char key[GRV_S3_KEY_MAX + 1];
+    char code[GRV_S3_CODE_MAX + 1];
+    char message[128];
+} verdict;
+
+static grv_status verdict_begin(void *context, const char *const names[], unsigned depth,
+                                grv_error *error)
+{
+    (void)error;
+    verdict *found = context;
+    if (depth == 1) {
+        found->is_result = strcmp(names[0], "DeleteResult") == 0;
+    } else if (depth == 2 && strcmp(names[1], "Error") == 0) {
+        found->has_failed = true;
+    }
+    return GRV_OK;
+}
+
+static grv_status verdict_end(void *context, const char *const names[], unsigned depth, char *text,
+                              grv_error *error)
+{
+    (void)error;
+    verdict *found = context;
+    if (found->is_done || depth < 2 || strcmp(names[1], "Error") != 0) {
+        return GRV_OK;
+    }
+    if (depth == 2) {
+        /* That it was not there is what was wanted. */
+        bool absent = strcmp(found->code, "NoSuchKey") == 0;
+        found->has_failed = !absent;
+        found->is_done = !absent;
+    } else if (depth == 3 && strcmp(names[2], "Key") == 0) {
+        grv_s3_text_copy(found->key, sizeof found->key, text, strlen(text));
+    } else if (depth == 3 && strcmp(names[2], "Code") == 0) {
+        grv_s3_text_copy(found->code, sizeof found->code, text, strlen(text));
+    } else if (depth == 3 && strcmp(names[2], "Message") == 0) {
+        grv_s3_text_copy(found->message, sizeof found->message, text, strlen(text));
+    }
+    return GRV_OK;
+}
+
+static grv_status check_answer(const grv_s3 *s3, const char *bucket, grv_bytes xml,
+                               grv_error *error)
+{
+    verdict found = {0};
+    grv_s3_xml_walk walk = {&found, verdict_begin, verdict_end};
+    grv_status status = grv_s3_xml_walk_run(&walk, xml, error);
+    if (!status && !found.is_result) {
+        status = grv_error_set(error, GRV_CORRUPT, "s3", "the answer is no <DeleteResult>");
+    }
+    if (status) {
+        grv_error_prefix(error, "cannot remove objects of s3://%.63s at %.80s", bucket,
+                         grv_s3_where(s3));
+        return status;
+    }
+    if (found.has_failed) {
+        return grv_error_set(error, grv_s3_status_of_code(found.code, GRV_UNAVAILABLE), "s3",
+                             "cannot remove s3://%.63s/%.120s at %.80s: %s%s%s", bucket, found.key,
+                             grv_s3_where(s3), found.code, found.message[0] ? ": " : "",
+                             found.message);
+    }
+    return GRV_OK;
+}
+
+/* The keys that XML can hold. */
+static grv_status delete_listed(const grv_call *call, grv_s3 *s3, const char *bucket,
+                                const char *const keys[], size_t count, grv_error *error)
+{
+    grv_buffer body;
+    grv_buffer answer;
+    grv_buffer_init(&body, (size_t)16 << 20);
+    grv_buffer_init(&answer, GRV_S3_XML_MAX);
+    grv_status status = append(&body, "<Delete><Quiet>true</Quiet>", error);
+    size_t listed = 0;
+    for (size_t i = 0; i < count && !status; i++) {
+        if (fits_xml(keys[i])) {
+            status = append_key(&body, keys[i], error);
+            listed++;
+        }
+    }
+    if (!status) {
+        status = append(&body, "</Delete>", error);
+    }
+    if (!status && listed > 0) {
+        const grv_s3_pair query[] = {{"delete", ""}};
+        grv_s3_request request = {.method = GRV_S3_POST,
+                                  .bucket = bucket,
+                                  .query = query,
+                                  .query_count = 1,
+                                  .body = grv_buffer_bytes(&body),
+                                  .md5 = true,
+                                  .out = &answer};
+        status = grv_s3_run(call, s3, &request, 1, error);
+        if (!status) {
+            status = check_answer(s3, bucket, grv_buffer_bytes(&answer), error);
+        }
+    }
+    grv_buffer_done(&answer);
+    grv_buffer_done(&body);
+    return status;
+}
+
+/* The others, each by itself. */
+static grv_status delete_others(const grv_call *call, grv_s3 *s3, const char *bucket,
+                                const char *const keys[], size_t count, grv_error *error)
+{
+    grv_s3_request *requests = calloc(count, sizeof *requests);
+    if (!requests) {
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "s3", "no memory for %zu requests", count);
+    }
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!fits_xml(keys[i])) {
+            requests[used++] = (grv_s3_request){
+                .method = GRV_S3_DELETE, .bucket = bucket, .key = keys[i], .allow_missing = true};
+        }
+    }
+    grv_status status = grv_s3_run(call, s3, requests, used, error);
+    free(requests);
+    return status;
+}
+
+grv_status grv_s3_delete_many(const grv_call *call, grv_s3 *s3, const char *bucket,
+                              const char *const keys[], size_t count, grv_error *error)
+{
+    assert(count <= GRV_S3_PAGE_MAX);
+    bool all_fit = true;
+    for (size_t i = 0; i < count; i++) {
+        all_fit = all_fit && fits_xml(keys[i]);
+    }
+    grv_status status = delete_listed(call, s3, bucket, keys, count, error);
+    if (!status && !all_fit) {
+        status = delete_others(call, s3, bucket, keys, count, error);
+    }
+    return status;
+}
