@@ -13,7 +13,8 @@ monitor, one OSD, one gateway, on loopback, in a temporary directory.
       needs a gateway.
   ceph.py serve [--set NAME=VALUE]...
       what the above is made of (keeper.py): starts a gateway and obeys "stop NAME", "kill NAME" and
-      "start NAME", where NAME is mon, osd, rgw or all.
+      "start NAME", where NAME is mon, osd, rgw or all, and "skew SECONDS LIBRARY" (fault/clock.c),
+      which makes the clock of a gateway that starts from then on wrong.
 
 Settings: store=memstore (default: fast; twice the live data in memory, gone with the OSD) or
 store=bluestore (a sparse file; outlives kill -9); size=BYTES of the store; any other is an option
@@ -160,6 +161,8 @@ class Gateway:
         self.size = int(self.settings.pop("size", SIZES[self.store]))
         self.directory = keeper.scratch("graviton-ceph-", SCRATCH_MAX)
         self.daemons = {}
+        self.skew = 0
+        self.gateway_variables = {}
         self.port = None
         self.key_id = "graviton"
         self.secret = secrets.token_hex(20)
@@ -256,12 +259,14 @@ class Gateway:
             self.daemons[name] = subprocess.Popen(
                 [program, "-c", self.path("ceph.conf")] + words,
                 cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=environment(), preexec_fn=keeper.dies_with_parent(signal.SIGKILL),
+                env=dict(environment(), **(self.gateway_variables if name == "rgw" else {})),
+                preexec_fn=keeper.dies_with_parent(signal.SIGKILL),
             )  # fmt: skip
 
     def answers(self):
         """A write and a read back of one object prove the whole path."""
-        client = s3.Client(f"http://127.0.0.1:{self.port}", self.key_id, self.secret, timeout=5)
+        url = f"http://127.0.0.1:{self.port}"
+        client = s3.Client(url, self.key_id, self.secret, timeout=5, skew=self.skew)
         try:
             client.make_bucket("graviton-probe")
             client.put("graviton-probe", "probe", b"probe")
@@ -296,6 +301,10 @@ class Gateway:
                 daemon.wait()
 
     def obey(self, words):
+        if len(words) == 3 and words[0] == "skew":
+            self.skew = int(words[1])
+            self.gateway_variables = {"GRAVITON_TEST_SKEW": words[1], "LD_PRELOAD": words[2]}
+            return
         if len(words) != 2 or words[1] not in ("all", *DAEMONS):
             raise RuntimeError(f"not a command: {' '.join(words)}")
         if words[0] == "start":
@@ -317,20 +326,23 @@ class Gateway:
             "port": self.port,
             "key_id": self.key_id,
             "secret": self.secret,
+            "skew": self.skew,
             "directory": self.directory,
             "pids": {name: daemon.pid for name, daemon in self.daemons.items()},
         }
 
 
 class Server(keeper.Kept):
-    """A gateway in a process of its own, for `with`. url, port, key_id, secret, directory, pids."""
+    """A gateway in a process of its own, for `with`. url, port, key_id, secret, skew, directory,
+    pids."""
 
     def __init__(self, **settings):
         programs()
         super().__init__(__file__, settings)
 
     def client(self, **more):
-        return s3.Client(self.url, self.key_id, self.secret, **more)
+        """One whose clock agrees with the gateway's."""
+        return s3.Client(self.url, self.key_id, self.secret, skew=self.skew, **more)
 
     def environment(self):
         return {
@@ -351,6 +363,19 @@ class Server(keeper.Kept):
 
     def start(self, name="all"):
         self.tell(f"start {name}")
+
+    @contextlib.contextmanager
+    def skewed(self, library, seconds):
+        """Inside, the gateway runs with a clock that is wrong by so much; started anew for it."""
+        self.kill("rgw")
+        self.tell(f"skew {seconds} {library}")
+        self.start("rgw")
+        try:
+            yield
+        finally:
+            self.kill("rgw")
+            self.tell(f"skew 0 {library}")
+            self.start("rgw")
 
     @contextlib.contextmanager
     def frozen(self, name):

@@ -54,16 +54,18 @@ class Answer:
 
 
 class Client:
-    def __init__(self, endpoint, key_id, secret, region="us-east-1", timeout=60):
+    def __init__(self, endpoint, key_id, secret, region="us-east-1", timeout=60, skew=0):
         self.host = endpoint.split("://", 1)[1].rstrip("/")
         self.key_id = key_id
         self.secret = secret
         self.region = region
         self.timeout = timeout
+        self.skew = datetime.timedelta(seconds=skew)
 
     def signed(self, method, path, query, headers, digest):
         """The headers of a request, Authorization among them."""
-        now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        now = datetime.datetime.now(datetime.timezone.utc) + self.skew
+        now = now.strftime("%Y%m%dT%H%M%SZ")
         headers = dict(headers, host=self.host)
         headers["x-amz-date"] = now
         headers["x-amz-content-sha256"] = digest
