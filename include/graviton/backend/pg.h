@@ -102,6 +102,14 @@ grv_status grv_pg_session_exclude(const grv_call *call, grv_pg_session *session,
 grv_status grv_pg_session_holds(const grv_call *call, grv_pg_session *session, grv_error *error);
 void grv_pg_session_admit(grv_pg_session *session);
 
+/* Ends it too, but as work that has not ended: no put begins, in any process, until another such
+ * work has. For whoever cannot tell whether all that he has asked for is over. */
+void grv_pg_session_abandon(grv_pg_session *session);
+
+/* A number that grows whenever the session was lost and another one taken: others may have had the
+ * store to themselves in between. Thread-safe. */
+uint64_t grv_pg_session_epoch(const grv_pg_session *session);
+
 /* Ends the session. NULL is allowed. */
 void grv_pg_session_close(grv_pg_session *session);
 

@@ -78,6 +78,7 @@ struct grv_pg_session {
     bool expired;   /* its row is gone */
     bool blocked;   /* somebody's exclusive work has not ended */
     bool exclusive; /* it took the lock exclusively */
+    uint64_t epoch; /* atomic: ids that it has had */
 };
 
 /* Runs one statement on a connection of a session. */
@@ -141,6 +142,8 @@ static void add_id(grv_pg_params *params, const grv_pg_session *session)
 static grv_status insert_self(const grv_call *call, grv_pg_session *session, grv_pg_conn *conn,
                               grv_error *error)
 {
+    /* Before anybody can have the new id. */
+    __atomic_fetch_add(&session->epoch, 1, __ATOMIC_RELEASE);
     grv_status status = grv_random_fill(session->id, sizeof session->id, error);
     if (status) {
         return status;
@@ -392,6 +395,27 @@ void grv_pg_session_admit(grv_pg_session *session)
     }
     session->exclusive = false;
     pthread_mutex_unlock(&session->lock);
+}
+
+void grv_pg_session_abandon(grv_pg_session *session)
+{
+    pthread_mutex_lock(&session->lock);
+    if (session->exclusive) {
+        bool unlocked = false;
+        /* In words, since a connection that is hung up holds the lock a moment longer. */
+        grv_status status = try_lock(NULL, session->conn, &unlock_exclusive, &unlocked, NULL);
+        session->blocked = true;
+        if (status || !unlocked) {
+            drop_connection(session);
+        }
+    }
+    session->exclusive = false;
+    pthread_mutex_unlock(&session->lock);
+}
+
+uint64_t grv_pg_session_epoch(const grv_pg_session *session)
+{
+    return __atomic_load_n(&session->epoch, __ATOMIC_ACQUIRE);
 }
 
 void grv_pg_session_close(grv_pg_session *session)
