@@ -2,8 +2,8 @@
 /*
  * S3: any service that speaks it (AWS, Ceph, MinIO, Garage). A handle is a client with bounded
  * parallel connections and one set of credentials; the ports of this backend borrow it. Requests
- * are signed (AWS Signature Version 4) with a hash of their body, tried again where that is safe and
- * may help, and end within the deadline of the call.
+ * are signed (AWS Signature Version 4) with a hash of their body, tried again where that is safe
+ * and may help, and end within the deadline of the call.
  *
  * Handles are thread-safe.
  */
@@ -79,11 +79,15 @@ grv_status grv_object_store_s3_new(const grv_call *call, grv_s3 *s3, const char 
                                    size_t bucket_count, grv_mutable_object_store **ret_store,
                                    grv_error *error);
 
+/* Bytes of blocks on their way that a block store has copied, at most: what its puts hold beyond
+ * their callers' memory. */
+#define GRV_S3_BLOCKS_HOLD ((size_t)40 << 20)
+
 /* Configuration of a block store; strings are borrowed for the call. */
 typedef struct grv_s3_blocks_config {
     const char *bucket;
     const char *prefix; /* "" or NULL: none. No "/" at either end, no empty, "." or ".." segment */
-    /* A number that changes whenever others may have removed blocks: what is remembered about
+    /* A number that grows whenever others may have removed blocks: what is remembered about
      * which blocks are there dies then. Called from any thread. NULL: nobody else removes any. */
     uint64_t (*epoch)(void *context);
     void *context;
@@ -91,13 +95,27 @@ typedef struct grv_s3_blocks_config {
 } grv_s3_blocks_config;
 
 /*
- * Opens a block store, verified, with one object a block, `<prefix>/<algo>/<hex>-<size>`, raw bytes:
- * the layout of the Scala system, so that its buckets can be read. Blocks set aside lie below
+ * Opens a block store, verified, with one object a block, `<prefix>/<algo>/<hex>-<size>`, raw
+ * bytes: the layout of the Scala system, so that its buckets can be read. Blocks set aside lie
+ * below
  * `<prefix>/.quarantine/`.
  */
 grv_status grv_block_store_s3_new(const grv_call *call, grv_s3 *s3,
                                   const grv_s3_blocks_config *config, grv_block_store **ret_store,
                                   grv_error *error);
+
+/* Room for the name of a lifecycle rule, NUL included. */
+#define GRV_S3_RULE_SIZE 128u
+
+/*
+ * Whether the bucket's lifecycle has an enabled rule that would remove objects below the prefix (""
+ * for all): *ret_expires, and then the rule's name, printable, or its prefix where it has none. A
+ * rule for objects with certain tags does not count, nor one about old versions or unfinished
+ * uploads. Fails as the service does that has no such thing, or does not let one ask.
+ */
+grv_status grv_s3_lifecycle_check(const grv_call *call, grv_s3 *s3, const char *bucket,
+                                  const char *prefix, bool *ret_expires,
+                                  char ret_rule[GRV_S3_RULE_SIZE], grv_error *error);
 
 /* Closes all connections. Every port over the handle has been freed. NULL is allowed. */
 void grv_s3_close(grv_s3 *s3);
