@@ -6,6 +6,7 @@
 #ifndef GRAVITON_STORE_H
 #define GRAVITON_STORE_H
 
+#include <graviton/backend/s3.h>
 #include <graviton/port/blob_store.h>
 #include <graviton/port/block_store.h>
 #include <graviton/port/manifest_repo.h>
@@ -23,10 +24,12 @@ typedef struct grv_store grv_store;
 /*
  * Which store, and how. Zero-initialise, then set; strings are borrowed for the call. Either
  * `directory` (files and RocksDB under it, or "memory:") or both `blocks` and `meta`.
- *   blocks: fs:DIR | kv: | memory:      meta: rocks:DIR | postgresql://HOST/DATABASE | memory:
- *                                             | scala:postgresql://HOST/DATABASE
+ *   blocks: fs:DIR | s3://BUCKET/PREFIX | kv: | memory:
+ *   meta: rocks:DIR | postgresql://HOST/DATABASE | memory: | scala:postgresql://HOST/DATABASE
  * "fs:DIR?prefix=P" sets the block prefix, "rocks:DIR?reserve=SIZE" is `reserve_bytes` in words.
- * "scala:" and "fs:" are a deployment of the Scala system; it can only be read.
+ * "s3://BUCKET/PREFIX" takes ?endpoint=URL&region=NAME&style=path|virtual&connections=N, which go
+ * before what `s3` says. "scala:" with "fs:" or "s3:" is a deployment of the Scala system; it can
+ * only be read.
  */
 typedef struct grv_store_config {
     const char *directory;
@@ -37,7 +40,9 @@ typedef struct grv_store_config {
                        GRV_UNSUPPORTED. Opens faster, and where nothing can be written; where it
                        can, the lock still says who has the store. Not together with `create` */
     grv_hash hash;  /* GRV_HASH_NONE: what the store has, blake3 for a new one */
-    const grv_chunker_spec *chunker; /* NULL: what the store has, the default for a new one */
+    const grv_chunker_spec *chunker; /* NULL: what the store has; for a new one the default, or
+                                        cdc:1M where its blocks are in S3 */
+    const grv_s3_config *s3;         /* of blocks in S3; NULL: what the environment says */
     unsigned threads;                /* 0: one a core */
     size_t budget_bytes;             /* 0: GRV_CAS_BUDGET_DEFAULT */
     /* Disk space kept beside the metadata, so that a full disk's store can be made smaller; 0 for
@@ -95,6 +100,10 @@ grv_status grv_store_open(const grv_call *call, const grv_store_config *config,
 grv_blob_store *grv_store_blobs(grv_store *store);
 grv_block_store *grv_store_blocks(grv_store *store);
 grv_manifest_repo *grv_store_manifests(grv_store *store);
+
+/* What whoever looks after the store ought to know, such as that the bucket lets objects expire;
+ * NULL: nothing. One line; lives as long as the store. */
+const char *grv_store_warning(const grv_store *store);
 
 /* Whether it was opened to read only. */
 bool grv_store_is_read_only(const grv_store *store);

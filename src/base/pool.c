@@ -42,7 +42,7 @@ static void *pool_worker(void *argument)
     return NULL;
 }
 
-static unsigned usable_cores(void)
+unsigned grv_pool_threads_default(void)
 {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) != 0) {
@@ -74,7 +74,7 @@ static int pool_start(grv_pool *pool, unsigned threads)
 grv_status grv_pool_new(unsigned threads, grv_pool **ret_pool, grv_error *error)
 {
     if (threads == 0) {
-        threads = usable_cores();
+        threads = grv_pool_threads_default();
     }
     if (threads > GRV_POOL_THREADS_MAX) {
         threads = GRV_POOL_THREADS_MAX;

@@ -21,6 +21,9 @@ struct grv_task {
 /* Most threads in a pool. */
 #define GRV_POOL_THREADS_MAX 256u
 
+/* The cores that this process may use. */
+unsigned grv_pool_threads_default(void);
+
 /* Starts `threads` workers (0: one a usable core). GRV_LIMIT_EXCEEDED or GRV_UNAVAILABLE where
  * threads or memory are short. */
 grv_status grv_pool_new(unsigned threads, grv_pool **ret_pool, grv_error *error);

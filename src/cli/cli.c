@@ -20,8 +20,10 @@ grv_status cli_store_open(cli_run *cli, cli_access access, grv_error *error)
      * not written to is no matter of this program's version. */
     bool is_scala = cli->config.place.meta == GRV_META_SCALA;
     cli->is_incompatible = status == GRV_UNSUPPORTED && !(is_scala && access != CLI_READ);
-    bool is_pg = is_scala || cli->config.place.meta == GRV_META_PG;
-    if (status == GRV_NOT_FOUND && !is_pg && error && !strstr(error->message, "graviton put")) {
+    /* What is missing may be a database or a bucket, which a put does not make. */
+    bool is_served = is_scala || cli->config.place.meta == GRV_META_PG ||
+                     cli->config.place.blocks == GRV_BLOCKS_S3;
+    if (status == GRV_NOT_FOUND && !is_served && error && !strstr(error->message, "graviton put")) {
         size_t used = strlen(error->message);
         snprintf(error->message + used, sizeof error->message - used,
                  "; graviton put makes a store, --store names another one");
@@ -30,7 +32,16 @@ grv_status cli_store_open(cli_run *cli, cli_access access, grv_error *error)
         return status;
     }
     cli->blobs = grv_store_blobs(cli->store);
+    cli_warn_of_store(cli, cli->store);
     return GRV_OK;
+}
+
+void cli_warn_of_store(cli_run *cli, const grv_store *store)
+{
+    const char *warning = grv_store_warning(store);
+    if (warning) {
+        cli_report_warning(&cli->output, "%s", warning);
+    }
 }
 
 int cli_fail(cli_run *cli, const grv_error *error)

@@ -29,6 +29,9 @@ typedef struct cli_run {
     bool is_incompatible; /* the store needs a newer program */
 } cli_run;
 
+/* Says on stderr what whoever looks after the store ought to know, if there is anything. */
+void cli_warn_of_store(cli_run *cli, const grv_store *store);
+
 /* One subcommand. */
 typedef struct cli_command {
     const char *name;

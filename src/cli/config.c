@@ -13,6 +13,8 @@
 #define DIRECTORY_DEFAULT "./graviton-data"
 #define FS_ROOT_DEFAULT   "./.graviton" /* as the Scala server has it */
 #define FS_PREFIX_DEFAULT "cas/blocks"
+#define S3_BUCKET_DEFAULT "graviton-blocks" /* these two as well */
+#define S3_PREFIX_DEFAULT "cas/blocks"
 #define THREADS_MAX       1024u
 #define PATIENCE_MAX      86400u
 #define CONFIG_ORIGIN     "config"
@@ -105,17 +107,47 @@ static grv_status scala_meta(const char *jdbc, cli_config *config, grv_error *er
     return GRV_OK;
 }
 
+/* The Scala server's variables of a bucket. Where it names no MinIO, the service is the one that
+ * AWS's own variables name. */
+static grv_status scala_bucket(const char *backend, cli_config *config, grv_error *error)
+{
+    const char *bucket = environment_get("GRAVITON_S3_BLOCK_BUCKET");
+    const char *prefix = environment_get("GRAVITON_S3_BLOCK_PREFIX");
+    const char *jdbc = environment_get("PG_JDBC_URL");
+    if (!jdbc) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, CONFIG_ORIGIN,
+                             "GRAVITON_BLOB_BACKEND=%s needs PG_JDBC_URL beside it: a store is "
+                             "bytes and metadata",
+                             backend);
+    }
+    if (asprintf(&config->owned_blocks, "s3://%s/%s", bucket ? bucket : S3_BUCKET_DEFAULT,
+                 prefix ? prefix : S3_PREFIX_DEFAULT) < 0) {
+        config->owned_blocks = NULL;
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, CONFIG_ORIGIN,
+                             "no memory for the configuration");
+    }
+    config->s3 = (grv_s3_config){
+        .endpoint = environment_get("QUASAR_MINIO_URL"),
+        .region = environment_get("GRAVITON_S3_REGION"),
+        .key_id = environment_get("MINIO_ROOT_USER"),
+        .secret = environment_get("MINIO_ROOT_PASSWORD"),
+    };
+    config->store.s3 = &config->s3;
+    config->store.blocks = config->owned_blocks;
+    grv_status status = scala_meta(jdbc, config, error);
+    config->store.meta = config->owned_meta;
+    return status;
+}
+
 /* The Scala server's variables: its directory is ours when the prefix is the usual one. */
 static grv_status scala_take(const char *backend, cli_config *config, grv_error *error)
 {
     if (strcasecmp(backend, "s3") == 0 || strcasecmp(backend, "minio") == 0) {
-        return grv_error_set(error, GRV_UNSUPPORTED, CONFIG_ORIGIN,
-                             "unsupported yet: GRAVITON_BLOB_BACKEND=%s (this version has fs)",
-                             backend);
+        return scala_bucket(backend, config, error);
     }
     if (strcasecmp(backend, "fs") != 0) {
         return grv_error_set(error, GRV_INVALID_ARGUMENT, CONFIG_ORIGIN,
-                             "unknown GRAVITON_BLOB_BACKEND \"%s\": use fs", backend);
+                             "unknown GRAVITON_BLOB_BACKEND \"%s\": use fs, s3 or minio", backend);
     }
     const char *root = environment_get("GRAVITON_FS_ROOT");
     const char *prefix = environment_get("GRAVITON_FS_BLOCK_PREFIX");

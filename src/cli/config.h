@@ -18,6 +18,7 @@ typedef struct cli_config {
     grv_chunker_spec chunker; /* what store.chunker points at, where it is set */
     grv_place place;          /* where that store is */
     uint64_t reserve_bytes;   /* what store.reserve_bytes points at, where it is set */
+    grv_s3_config s3;         /* what store.s3 points at, where it is set */
     char *owned_blocks;
     char *owned_meta;
 } cli_config;

@@ -121,7 +121,9 @@ static grv_status target_make(cli_run *cli, cli_cp_target *target, grv_error *er
     config.create = true;
     config.read_only = false;
     config.hash = info->hash ? info->hash : config.hash;
-    config.chunker = config.chunker ? config.chunker : &info->chunker;
+    if (!config.chunker && target->config.place.blocks != GRV_BLOCKS_S3) {
+        config.chunker = &info->chunker;
+    }
     return grv_store_open(&cli->call, &config, &target->store, error);
 }
 
@@ -144,6 +146,7 @@ grv_status cli_cp_open_target(cli_run *cli, cli_cp_target *target, grv_error *er
         grv_error_prefix(error, "target");
         return status;
     }
+    cli_warn_of_store(cli, target->store);
     return grv_store_copy_check(cli->store, target->store, error);
 }
 

@@ -60,7 +60,8 @@ const char cli_help_common[] =
     "\n"
     "options of every command:\n"
     "  --store DIR      the store: bytes and metadata under DIR (default ./graviton-data)\n"
-    "  --blocks URL     or its two halves: the bytes in fs:DIR, kv: or memory:,\n"
+    "  --blocks URL     or its two halves: the bytes in fs:DIR, s3://BUCKET/PREFIX, kv: or\n"
+    "                   memory:,\n"
     "  --meta URL       and the metadata in rocks:DIR, postgresql://HOST/DATABASE or memory:\n"
     "  --hash ALG       blake3 or sha256; of an existing store: refuse any other\n"
     "  --chunker SPEC   cdc:SIZE, fixed:SIZE or delimiter:HEX[,MAX]; likewise\n"
@@ -73,7 +74,9 @@ const char cli_help_common[] =
     "\n"
     "Without those the environment is asked: GRAVITON_STORE, or GRAVITON_BLOCKS and\n"
     "GRAVITON_META. Also GRAVITON_RESERVE; and for PostgreSQL GRAVITON_PG_CONNECTIONS (8),\n"
-    "GRAVITON_PG_TIMEOUT (60 seconds without an answer) and GRAVITON_PG_ALLOW_UNSAFE.\n";
+    "GRAVITON_PG_TIMEOUT (60 seconds without an answer) and GRAVITON_PG_ALLOW_UNSAFE; for S3\n"
+    "AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,\n"
+    "AWS_CA_BUNDLE.\n";
 
 grv_status cli_help_print(cli_run *cli, const cli_command *command, grv_error *error)
 {

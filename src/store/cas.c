@@ -10,6 +10,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* Workers that a store with distant blocks has beyond one a core: they wait most of the time. */
+#define DISTANT_WAITERS 8u
+
 /* ---- Slots that pass through, and what a read-only store refuses ---- */
 
 static grv_manifest_repo *manifests_of(grv_blob_store *store)
@@ -176,13 +179,15 @@ void grv_cas_tile_free(grv_cas *cas, uint8_t *memory)
 /*
  * Chooses how a put lays its stream out. A tile takes about 1 MiB of new bytes, more where blocks
  * are larger (or moving their unfinished part would cost more than the scan), less where blocks can
- * be so small that their keys would outweigh the bytes.
+ * be so small that their keys would outweigh the bytes. Distant blocks are asked for by many.
  */
-static grv_tile_shape shape_of(const grv_chunker_spec *chunker)
+static grv_tile_shape shape_of(const grv_cas_config *config)
 {
+    const grv_chunker_spec *chunker = &config->chunker;
     grv_tile_shape shape = {
         .headroom = grv_chunker_block_max(chunker),
-        .fresh = GRV_TILE_FRESH,
+        .fresh = config->distant_blocks ? GRV_TILE_FRESH_DISTANT : GRV_TILE_FRESH,
+        .fetch = config->distant_blocks ? GRV_FETCH_BYTES_DISTANT : GRV_FETCH_BYTES,
     };
     if (shape.headroom / 4 > shape.fresh) {
         shape.fresh = shape.headroom / 4;
@@ -191,8 +196,12 @@ static grv_tile_shape shape_of(const grv_chunker_spec *chunker)
     if (shape.run_blocks > GRV_RUN_BLOCKS_MAX) {
         shape.run_blocks = GRV_RUN_BLOCKS_MAX;
     }
-    size_t tiles = GRV_STREAM_BYTES_MAX / (shape.headroom + shape.fresh);
+    size_t hold = config->blocks_hold < GRV_STREAM_BYTES_MAX ? config->blocks_hold : 0;
+    size_t tiles = (GRV_STREAM_BYTES_MAX - hold) / (shape.headroom + shape.fresh);
     shape.tiles = tiles > GRV_TILES_MAX ? GRV_TILES_MAX : (unsigned)tiles;
+    if (shape.tiles < GRV_TILES_MIN) {
+        shape.tiles = GRV_TILES_MIN;
+    }
     return shape;
 }
 
@@ -240,6 +249,11 @@ static grv_status config_check(const grv_cas_config *config, grv_error *error)
     if (config->hash != GRV_HASH_BLAKE3 && config->hash != GRV_HASH_SHA256) {
         return grv_error_set(error, GRV_INVALID_ARGUMENT, "cas", "a blob store needs a hash");
     }
+    if (config->blocks_hold > GRV_CAS_BUDGET_MIN / 2) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "cas",
+                             "a block store that holds %zu bytes, at most %zu", config->blocks_hold,
+                             GRV_CAS_BUDGET_MIN / 2);
+    }
     if (config->budget_bytes && config->budget_bytes < GRV_CAS_BUDGET_MIN) {
         return grv_error_set(error, GRV_INVALID_ARGUMENT, "cas",
                              "a memory budget of %zu bytes, want at least %zu",
@@ -260,9 +274,9 @@ grv_status grv_blob_store_cas_new(const grv_cas_config *config, grv_blob_store *
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, "cas", "no memory for a blob store");
     }
     cas->config = *config;
-    cas->shape = shape_of(&config->chunker);
-    grv_budget_init(&cas->budget,
-                    config->budget_bytes ? config->budget_bytes : GRV_CAS_BUDGET_DEFAULT);
+    cas->shape = shape_of(config);
+    size_t budget = config->budget_bytes ? config->budget_bytes : GRV_CAS_BUDGET_DEFAULT;
+    grv_budget_init(&cas->budget, budget - config->blocks_hold);
     pthread_mutex_init(&cas->cache_lock, NULL);
     pthread_mutex_init(&cas->puts_lock, NULL);
     grv_wait_init(&cas->puts_admitted);
@@ -272,7 +286,11 @@ grv_status grv_blob_store_cas_new(const grv_cas_config *config, grv_blob_store *
     }
     status = grv_blob_store_init(&cas->base, &cas_ops, capabilities, error);
     if (!status) {
-        status = grv_pool_new(config->threads, &cas->pool, error);
+        unsigned threads = config->threads;
+        if (threads == 0 && config->distant_blocks) {
+            threads = grv_pool_threads_default() + DISTANT_WAITERS;
+        }
+        status = grv_pool_new(threads, &cas->pool, error);
     }
     if (status) {
         cas_free(&cas->base);

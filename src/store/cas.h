@@ -14,6 +14,10 @@
 
 /* New bytes a tile takes, unless the chunker makes it more or less. */
 #define GRV_TILE_FRESH ((size_t)1 << 20)
+/* The same, and bytes that a get asks for in one call, where the blocks are distant. */
+#define GRV_TILE_FRESH_DISTANT  ((size_t)2 << 20)
+#define GRV_FETCH_BYTES         ((size_t)1 << 20)
+#define GRV_FETCH_BYTES_DISTANT ((size_t)4 << 20)
 /* Tiles one put has in flight at most, and at least. */
 #define GRV_TILES_MAX 8u
 #define GRV_TILES_MIN 2u
@@ -22,12 +26,13 @@
 /* Blocks that go through the put's steps together at most. */
 #define GRV_RUN_BLOCKS_MAX 4096u
 
-/* How streams are cut up in memory; follows from the chunker alone. */
+/* How streams are cut up in memory; follows from the chunker, and from how far the blocks are. */
 typedef struct grv_tile_shape {
     size_t headroom; /* room for the unfinished block of the tile before */
     size_t fresh;    /* room for new bytes */
     unsigned tiles;  /* tiles one put may hold */
     size_t run_blocks;
+    size_t fetch; /* bytes that a get asks for in one call */
 } grv_tile_shape;
 
 /* The store. */

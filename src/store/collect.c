@@ -23,6 +23,7 @@ typedef struct collect_run {
     grv_collect_report report;
     grv_mark *mark;
     grv_block_walk walk;
+    bool unsure;  /* what was asked to be freed may yet go, later */
     size_t count; /* of blocks gathered to be freed */
     grv_block_entry gathered[COLLECT_BLOCKS];
     grv_block_key keys[COLLECT_BLOCKS];
@@ -50,6 +51,7 @@ static grv_status collect_free(collect_run *run, grv_error *error)
     if (!run->config->dry_run && !status) {
         status = grv_block_store_remove(run->call, grv_store_blocks(run->store), run->keys,
                                         run->count, run->removed, error);
+        run->unsure = status && run->store->s3;
     }
     for (size_t i = 0; i < run->count && !status; i++) {
         if (run->removed[i]) {
@@ -137,7 +139,8 @@ static grv_status collect_all(collect_run *run, grv_error *error)
 /* The whole of it, with the store to itself. */
 static grv_status collect_exclusive(const grv_call *call, grv_store *store,
                                     const grv_collect_config *config,
-                                    grv_collect_report *ret_report, grv_error *error)
+                                    grv_collect_report *ret_report, bool *ret_unsure,
+                                    grv_error *error)
 {
     collect_run *run = calloc(1, sizeof *run);
     if (!run) {
@@ -158,23 +161,32 @@ static grv_status collect_exclusive(const grv_call *call, grv_store *store,
     if (!status) {
         *ret_report = run->report;
     }
+    *ret_unsure = run->unsure;
     grv_block_cursor_free(run->walk.cursor);
     grv_mark_free(run->mark);
     free(run);
     return status;
 }
 
-/* The same where other processes may have the store open: not while this runs. */
+/* The same where other processes may have the store open: not while this runs. Nor after it, where
+ * a block may yet go that a put would find there: until another collection has freed what it left.
+ */
 static grv_status collect_alone(const grv_call *call, grv_store *store,
                                 const grv_collect_config *config, grv_collect_report *ret_report,
                                 grv_error *error)
 {
+    bool unsure = false;
     if (!store->session) {
-        return collect_exclusive(call, store, config, ret_report, error);
+        return collect_exclusive(call, store, config, ret_report, &unsure, error);
     }
     grv_status status = grv_pg_session_exclude(call, store->session, error);
-    if (!status) {
-        status = collect_exclusive(call, store, config, ret_report, error);
+    if (status) {
+        return status;
+    }
+    status = collect_exclusive(call, store, config, ret_report, &unsure, error);
+    if (unsure) {
+        grv_pg_session_abandon(store->session);
+    } else {
         grv_pg_session_admit(store->session);
     }
     return status;

@@ -8,10 +8,15 @@
 #include <graviton/backend/pg.h>
 #include <graviton/store.h>
 
+/* Room for a warning, NUL included. */
+#define GRV_STORE_WARNING_SIZE 512u
+
 struct grv_store {
     grv_place place;
     bool read_only;
     grv_store_info info;
+    char warning[GRV_STORE_WARNING_SIZE];
+    grv_s3 *s3;              /* under the blocks, where those are in S3 */
     grv_pg *pg;              /* under the metadata, where that is PostgreSQL */
     grv_pg_session *session; /* where it is, and the store may be written to */
     grv_kv *kv;              /* under the metadata, and under the blocks where they are `kv:` */
@@ -19,6 +24,13 @@ struct grv_store {
     grv_manifest_repo *manifests;
     grv_blob_store *blobs;
 };
+
+/*
+ * Opens the blocks in the bucket that the store's place names, and asks whether that lets objects
+ * expire. store->session, which may come later, is asked whether others may have removed blocks.
+ */
+grv_status grv_store_open_s3(const grv_call *call, const grv_store_config *config, grv_store *store,
+                             grv_error *error);
 
 /*
  * Opens the halves of a deployment of the Scala system, for grv_store_open: `store` has its place,

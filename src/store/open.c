@@ -22,6 +22,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The chunker's size for blocks in S3. */
+#define S3_CHUNK_SIZE (1u << 20)
+
 /* What opening finds out. */
 typedef struct store_opening {
     const grv_call *call;
@@ -38,8 +41,8 @@ typedef struct store_opening {
 /* Where the halves are, for messages. */
 static const char *blocks_where(const grv_store *store)
 {
-    return store->place.blocks == GRV_BLOCKS_FS ? store->place.blocks_path
-                                                : grv_blocks_kind_name(store->place.blocks);
+    return *store->place.blocks_path ? store->place.blocks_path
+                                     : grv_blocks_kind_name(store->place.blocks);
 }
 
 static const char *meta_where(const grv_store *store)
@@ -124,9 +127,11 @@ static grv_status open_meta(const store_opening *opening, meta_mode mode, grv_er
     return grv_manifest_repo_kv_new(store->kv, &store->manifests, error);
 }
 
-/* Opens the bytes half; leaves store->blocks NULL where it is absent and `create` is false. */
-static grv_status open_blocks(grv_store *store, bool create, grv_error *error)
+/* Opens the bytes half; leaves store->blocks NULL where it is absent and `create` is false. A
+ * bucket is not made, so one that is absent is an error. */
+static grv_status open_blocks(const store_opening *opening, bool create, grv_error *error)
 {
+    grv_store *store = opening->store;
     grv_status status = GRV_OK;
     switch (store->place.blocks) {
     case GRV_BLOCKS_FS: {
@@ -146,6 +151,8 @@ static grv_status open_blocks(grv_store *store, bool create, grv_error *error)
     case GRV_BLOCKS_MEMORY:
         status = grv_block_store_memory_new(&store->blocks, error);
         break;
+    case GRV_BLOCKS_S3:
+        return grv_store_open_s3(opening->call, opening->config, store, error);
     }
     return status == GRV_NOT_FOUND && !create ? GRV_OK : status;
 }
@@ -238,7 +245,7 @@ static grv_status reopen_to_write(store_opening *opening, grv_error *error)
     store->kv = NULL;
     grv_status status = open_meta(opening, META_WRITE, error);
     if (!status && over_meta) {
-        status = open_blocks(store, false, error);
+        status = open_blocks(opening, false, error);
     }
     return status;
 }
@@ -251,7 +258,7 @@ static grv_status open_halves(store_opening *opening, grv_error *error)
     bool over_meta = store->place.blocks == GRV_BLOCKS_KV;
     grv_status status = GRV_OK;
     if (!over_meta) {
-        status = open_blocks(store, false, error);
+        status = open_blocks(opening, false, error);
         if (!status && store->blocks) {
             status = read_superblock(opening, error);
         }
@@ -263,7 +270,7 @@ static grv_status open_halves(store_opening *opening, grv_error *error)
         status = open_meta(opening, META_READ, error);
     }
     if (!status && over_meta) {
-        status = open_blocks(store, false, error);
+        status = open_blocks(opening, false, error);
         if (!status && store->blocks) {
             status = read_superblock(opening, error);
         }
@@ -397,6 +404,16 @@ static grv_status write_descriptor(store_opening *opening, grv_error *error)
     return status;
 }
 
+/* Each block of a bucket is an object of its own: larger ones make fewer requests. */
+static grv_chunker_spec new_chunker(const store_opening *opening)
+{
+    grv_chunker_spec chunker = grv_chunker_default();
+    if (opening->store->place.blocks == GRV_BLOCKS_S3) {
+        chunker.size = S3_CHUNK_SIZE;
+    }
+    return chunker;
+}
+
 /* What a new store will be: what was asked for, defaults for the rest, a fresh id. */
 static grv_status new_info(store_opening *opening, grv_error *error)
 {
@@ -406,7 +423,7 @@ static grv_status new_info(store_opening *opening, grv_error *error)
     superblock->info = (grv_store_info){
         .format_version = GRV_STORE_FORMAT,
         .hash = config->hash ? config->hash : GRV_HASH_BLAKE3,
-        .chunker = config->chunker ? *config->chunker : grv_chunker_default(),
+        .chunker = config->chunker ? *config->chunker : new_chunker(opening),
         .created_ns = grv_clock_realtime_ns(),
     };
     snprintf(superblock->blocks, sizeof superblock->blocks, "%s",
@@ -428,13 +445,13 @@ static grv_status create_halves(const store_opening *opening, grv_error *error)
     bool blocks_first = store->place.blocks != GRV_BLOCKS_KV;
     grv_status status = GRV_OK;
     if (!store->blocks && blocks_first) {
-        status = open_blocks(store, true, error);
+        status = open_blocks(opening, true, error);
     }
     if (!status && !store->manifests) {
         status = open_meta(opening, META_CREATE, error);
     }
     if (!status && !store->blocks) {
-        status = open_blocks(store, true, error);
+        status = open_blocks(opening, true, error);
     }
     return status;
 }
@@ -453,7 +470,7 @@ static grv_status begin_blocks(store_opening *opening, grv_error *error)
         if (!status && store->place.blocks != GRV_BLOCKS_KV) {
             grv_block_store_free(store->blocks);
             store->blocks = NULL;
-            status = open_blocks(store, true, error);
+            status = open_blocks(opening, true, error);
         }
     }
     return !status && store->blocks ? write_superblock(opening, true, error) : status;
@@ -509,7 +526,7 @@ static grv_status look_again(store_opening *opening, grv_error *error)
     }
     grv_status status = GRV_OK;
     if (!store->blocks) {
-        status = open_blocks(store, false, error);
+        status = open_blocks(opening, false, error);
     }
     return !status && store->blocks ? read_superblock(opening, error) : status;
 }
@@ -593,6 +610,8 @@ static grv_status open_blobs(const grv_store_config *config, grv_store *store, g
         .budget_bytes = config->budget_bytes,
         .read_only = config->read_only,
         .ordered_blocks = store->place.blocks == GRV_BLOCKS_KV,
+        .distant_blocks = store->place.blocks == GRV_BLOCKS_S3,
+        .blocks_hold = store->place.blocks == GRV_BLOCKS_S3 ? GRV_S3_BLOCKS_HOLD : 0,
     };
     return grv_blob_store_cas_new(&cas, &store->blobs, error);
 }
@@ -642,6 +661,11 @@ grv_manifest_repo *grv_store_manifests(grv_store *store)
     return store->manifests;
 }
 
+const char *grv_store_warning(const grv_store *store)
+{
+    return *store->warning ? store->warning : NULL;
+}
+
 bool grv_store_is_read_only(const grv_store *store)
 {
     return store->read_only;
@@ -661,6 +685,7 @@ void grv_store_close(grv_store *store)
     grv_block_store_free(store->blocks);
     grv_manifest_repo_free(store->manifests);
     grv_kv_free(store->kv);
+    grv_s3_close(store->s3);
     grv_pg_session_close(store->session);
     grv_pg_close(store->pg);
     free(store);

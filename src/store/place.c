@@ -17,6 +17,8 @@ const char *grv_blocks_kind_name(grv_blocks_kind kind)
         return "kv";
     case GRV_BLOCKS_MEMORY:
         return "memory";
+    case GRV_BLOCKS_S3:
+        return "s3";
     }
     return "unknown";
 }
@@ -39,7 +41,7 @@ const char *grv_meta_kind_name(grv_meta_kind kind)
 /* Schemes of the design that this version does not have; naming one is no typing error. */
 static bool scheme_is_planned(const char *scheme, size_t size)
 {
-    static const char *const planned[] = {"packs", "s3", "packs+s3", "http", "https"};
+    static const char *const planned[] = {"packs", "packs+s3", "http", "https"};
     for (size_t i = 0; i < sizeof planned / sizeof planned[0]; i++) {
         if (strlen(planned[i]) == size && strncasecmp(planned[i], scheme, size) == 0) {
             return true;
@@ -116,12 +118,105 @@ static grv_status parse_fs(const char *rest, grv_place *place, grv_error *error)
     return copy_path("--blocks fs:", rest, size, place->blocks_path, error);
 }
 
+/* One KEY=VALUE of a bucket's address. */
+static grv_status parse_s3_word(const char *word, size_t size, grv_place_s3 *s3, grv_error *error)
+{
+    const struct {
+        const char *name;
+        char *text;
+        size_t size;
+    } texts[] = {
+        {"endpoint=", s3->endpoint, sizeof s3->endpoint},
+        {"region=", s3->region, sizeof s3->region},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        size_t name = strlen(texts[i].name);
+        if (size > name && strncmp(word, texts[i].name, name) == 0 && size - name < texts[i].size) {
+            memcpy(texts[i].text, word + name, size - name);
+            texts[i].text[size - name] = '\0';
+            return GRV_OK;
+        }
+    }
+    if (size == 10 && strncmp(word, "style=path", size) == 0) {
+        s3->style = GRV_S3_STYLE_PATH;
+        return GRV_OK;
+    }
+    if (size == 13 && strncmp(word, "style=virtual", size) == 0) {
+        s3->style = GRV_S3_STYLE_VIRTUAL;
+        return GRV_OK;
+    }
+    static const char connections[] = "connections=";
+    if (size > sizeof connections - 1 && strncmp(word, connections, sizeof connections - 1) == 0) {
+        unsigned number = 0;
+        const char *digit = word + sizeof connections - 1;
+        while (digit < word + size && *digit >= '0' && *digit <= '9' &&
+               number <= GRV_S3_CONNECTIONS_MAX) {
+            number = number * 10 + (unsigned)(*digit++ - '0');
+        }
+        if (digit == word + size && number > 0 && number <= GRV_S3_CONNECTIONS_MAX) {
+            s3->connections = number;
+            return GRV_OK;
+        }
+    }
+    /* Its value may be a secret that has no place here. */
+    size_t name_size = strcspn(word, "=&");
+    name_size = name_size < 100 ? name_size : 100;
+    return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
+                         "s3: takes endpoint=URL, region=NAME, style=path or style=virtual, and "
+                         "connections=1 to %u, not \"%.*s\"",
+                         GRV_S3_CONNECTIONS_MAX, (int)name_size, word);
+}
+
+/* s3://BUCKET[/PREFIX][?KEY=VALUE[&KEY=VALUE]...] */
+static grv_status parse_s3(const char *rest, grv_place *place, grv_error *error)
+{
+    size_t size = strcspn(rest, "?");
+    const char *query = rest[size] ? rest + size + 1 : NULL;
+    place->blocks = GRV_BLOCKS_S3;
+    size_t slashes = strncmp(rest, "//", 2) == 0 ? 2 : 0;
+    const char *bucket = rest + slashes;
+    size_t bucket_size = strcspn(bucket, "/?");
+    if (!slashes || bucket_size == 0 || bucket_size >= sizeof place->s3.bucket) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
+                             "blocks \"s3:%.200s\": use s3://BUCKET or s3://BUCKET/PREFIX", rest);
+    }
+    memcpy(place->s3.bucket, bucket, bucket_size);
+    place->s3.bucket[bucket_size] = '\0';
+    const char *prefix = bucket + bucket_size + (bucket[bucket_size] == '/');
+    size_t prefix_size = (size_t)(rest + size - prefix);
+    /* A slash at the end is how people write folders. */
+    prefix_size -= prefix_size > 0 && prefix[prefix_size - 1] == '/';
+    if (prefix_size >= sizeof place->blocks_prefix) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
+                             "s3: a prefix of %zu bytes, at most %zu", prefix_size,
+                             sizeof place->blocks_prefix - 1);
+    }
+    memcpy(place->blocks_prefix, prefix, prefix_size);
+    place->blocks_prefix[prefix_size] = '\0';
+    while (query) {
+        size_t word = strcspn(query, "&");
+        grv_status status = parse_s3_word(query, word, &place->s3, error);
+        if (status) {
+            return status;
+        }
+        query = query[word] ? query + word + 1 : NULL;
+    }
+    int length =
+        snprintf(place->blocks_path, sizeof place->blocks_path, "s3:%.*s", (int)size, rest);
+    return length > 0 && (size_t)length < sizeof place->blocks_path
+               ? GRV_OK
+               : grv_error_set(error, GRV_INVALID_ARGUMENT, "store", "s3: the address is too long");
+}
+
 static grv_status parse_blocks(const char *url, grv_place *place, grv_error *error)
 {
     size_t scheme;
     const char *rest = split_scheme(url, &scheme);
     if (scheme_is(url, scheme, "fs")) {
         return parse_fs(rest, place, error);
+    }
+    if (scheme_is(url, scheme, "s3")) {
+        return parse_s3(rest, place, error);
     }
     if (scheme_is(url, scheme, "kv") && !*rest) {
         place->blocks = GRV_BLOCKS_KV;
@@ -131,7 +226,7 @@ static grv_status parse_blocks(const char *url, grv_place *place, grv_error *err
         place->blocks = GRV_BLOCKS_MEMORY;
         return GRV_OK;
     }
-    return url_refuse("blocks", url, scheme, "fs:DIR, kv: or memory:", error);
+    return url_refuse("blocks", url, scheme, "fs:DIR, s3://BUCKET/PREFIX, kv: or memory:", error);
 }
 
 /* rocks:DIR[?reserve=SIZE] */
@@ -207,6 +302,12 @@ static grv_status parse_directory(const char *directory, grv_place *place, grv_e
         place->meta = GRV_META_MEMORY;
         return GRV_OK;
     }
+    if (scheme_is(directory, scheme, "s3")) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
+                             "store \"%.200s\": a bucket is one half of a store; name it with "
+                             "--blocks, and its metadata with --meta",
+                             directory);
+    }
     if (scheme > 0 && scheme_is_planned(directory, scheme)) {
         return url_refuse("store", directory, scheme, "a directory or memory:", error);
     }
@@ -246,13 +347,15 @@ grv_status grv_place_parse(const grv_store_config *config, grv_place *ret_place,
     if (status) {
         return status;
     }
-    if (ret_place->meta == GRV_META_SCALA && ret_place->blocks != GRV_BLOCKS_FS) {
+    if (ret_place->meta == GRV_META_SCALA && ret_place->blocks != GRV_BLOCKS_FS &&
+        ret_place->blocks != GRV_BLOCKS_S3) {
         return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
-                             "meta scala: wants the blocks of the Scala system, fs:DIR");
+                             "meta scala: wants the blocks of the Scala system, fs:DIR or "
+                             "s3://BUCKET/PREFIX");
     }
     /* The half that stays would be of no use: names of bytes that are gone, or bytes without names,
      * which no store could be opened on again. */
-    bool blocks_stay = ret_place->blocks == GRV_BLOCKS_FS ||
+    bool blocks_stay = ret_place->blocks == GRV_BLOCKS_FS || ret_place->blocks == GRV_BLOCKS_S3 ||
                        (ret_place->blocks == GRV_BLOCKS_KV && ret_place->meta != GRV_META_MEMORY);
     if (blocks_stay != (ret_place->meta != GRV_META_MEMORY)) {
         return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",

@@ -3,6 +3,7 @@
 #ifndef GRV_STORE_PLACE_H
 #define GRV_STORE_PLACE_H
 
+#include <graviton/backend/s3.h>
 #include <graviton/store.h>
 
 /* Longest path of a half, NUL included. */
@@ -12,7 +13,8 @@
 typedef enum grv_blocks_kind {
     GRV_BLOCKS_FS = 1,
     GRV_BLOCKS_KV = 2,
-    GRV_BLOCKS_MEMORY = 3
+    GRV_BLOCKS_MEMORY = 3,
+    GRV_BLOCKS_S3 = 4
 } grv_blocks_kind;
 typedef enum grv_meta_kind {
     GRV_META_ROCKS = 1,
@@ -21,11 +23,21 @@ typedef enum grv_meta_kind {
     GRV_META_SCALA = 4 /* only to read from */
 } grv_meta_kind;
 
+/* What the address of a bucket says of the service; empty or 0: nothing. */
+typedef struct grv_place_s3 {
+    char bucket[64];
+    char endpoint[256];
+    char region[64];
+    grv_s3_style style;
+    unsigned connections;
+} grv_place_s3;
+
 /* A store's place. Paths are empty where the kind has none. */
 typedef struct grv_place {
     grv_blocks_kind blocks;
-    char blocks_path[GRV_PLACE_PATH_SIZE];
-    char blocks_prefix[256]; /* empty: the default */
+    char blocks_path[GRV_PLACE_PATH_SIZE]; /* in S3: its address as it was given, for messages */
+    char blocks_prefix[256];               /* empty: the default of files, none in S3 */
+    grv_place_s3 s3;
     grv_meta_kind meta;
     /* With PostgreSQL, the Scala system's too, its whole address, which may hold a password: for no
      * message. */

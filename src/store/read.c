@@ -17,8 +17,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* Bytes and blocks one fetch gathers, and fetches one source has at most. */
-#define FETCH_BYTES  ((size_t)1 << 20)
+/* Blocks one fetch gathers, and fetches one source has at most. */
 #define FETCH_BLOCKS 512u
 #define FETCHES      8u
 /* References taken from the manifest at a time. */
@@ -263,7 +262,7 @@ static grv_status plan_gather(const grv_call *call, reader *source, reader_fetch
     fetch->offset = source->pending[source->pending_at].offset;
     while (!source->planned_all && fetch->count < FETCH_BLOCKS) {
         const grv_block_key *key = &source->pending[source->pending_at].key;
-        if (fetch->count > 0 && fetch->size + key->size > FETCH_BYTES) {
+        if (fetch->count > 0 && fetch->size + key->size > source->cas->shape.fetch) {
             break;
         }
         fetch->keys[fetch->count++] = *key;

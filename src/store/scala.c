@@ -26,7 +26,7 @@ static grv_status open_manifests(const grv_call *call, const grv_store_config *c
     return status ? status : grv_manifest_repo_scala_new(call, store->pg, &store->manifests, error);
 }
 
-static grv_status open_blocks(grv_store *store, grv_error *error)
+static grv_status open_files(grv_store *store, grv_error *error)
 {
     const char *prefix = store->place.blocks_prefix;
     const grv_fs_config fs = {
@@ -49,7 +49,9 @@ grv_status grv_store_open_scala(const grv_call *call, const grv_store_config *co
                              "a store of the Scala system can only be read: import it with "
                              "`graviton cp`");
     }
-    grv_status status = open_blocks(store, error);
+    grv_status status = store->place.blocks == GRV_BLOCKS_S3
+                            ? grv_store_open_s3(call, config, store, error)
+                            : open_files(store, error);
     if (!status) {
         status = open_manifests(call, config, store, error);
     }

@@ -8,6 +8,7 @@
 
 #include "os/clock.h"
 #include "store/cas.h"
+#include "store/handle.h"
 #include "store/walk.h"
 
 #include <stdio.h>
@@ -35,6 +36,7 @@ typedef struct scrub_reader {
     uint64_t paced_bytes;
     uint64_t noted_ns;
     unsigned unreadable; /* in a row */
+    bool unsure;         /* a block that was to be set aside may yet go */
     size_t count;
     grv_block_key keys[SCRUB_BLOCKS];
     grv_span spans[SCRUB_BLOCKS];
@@ -83,6 +85,7 @@ static grv_status set_aside(scrub_reader *reader, const grv_block_key *key, bool
     } else {
         status = grv_block_store_quarantine(reader->run->call, grv_store_blocks(reader->run->store),
                                             key, 1, &moved, &why);
+        reader->unsure = reader->unsure || (status && reader->run->store->s3);
     }
     if (status == GRV_CANCELLED || status == GRV_TIMEOUT) {
         *cause = why;
@@ -135,11 +138,35 @@ static grv_status settle_block(scrub_reader *reader, const grv_block_key *key, b
     return grv_scrub_tell(run, &finding, error);
 }
 
+/* Keeps puts out, of other processes too; false where some are open. */
+static bool puts_exclude(const scrub_reader *reader)
+{
+    grv_store *store = reader->run->store;
+    if (grv_cas_puts_exclude(grv_store_blobs(store), NULL)) {
+        return false;
+    }
+    if (store->session && grv_pg_session_exclude(reader->run->call, store->session, NULL)) {
+        grv_cas_puts_admit(grv_store_blobs(store));
+        return false;
+    }
+    return true;
+}
+
+static void puts_admit(const scrub_reader *reader)
+{
+    grv_store *store = reader->run->store;
+    if (store->session && reader->unsure) {
+        grv_pg_session_abandon(store->session);
+    } else if (store->session) {
+        grv_pg_session_admit(store->session);
+    }
+    grv_cas_puts_admit(grv_store_blobs(store));
+}
+
 /* Deals with those of the batch that could not be read. */
 static grv_status settle_batch(scrub_reader *reader, grv_error *error)
 {
-    grv_blob_store *blobs = grv_store_blobs(reader->run->store);
-    bool excluded = grv_cas_puts_exclude(blobs, NULL) == GRV_OK;
+    bool excluded = puts_exclude(reader);
     grv_status status = GRV_OK;
     for (size_t i = 0; i < reader->count && !status; i++) {
         if (reader->statuses[i]) {
@@ -149,7 +176,7 @@ static grv_status settle_batch(scrub_reader *reader, grv_error *error)
         }
     }
     if (excluded) {
-        grv_cas_puts_admit(blobs);
+        puts_admit(reader);
     }
     return status;
 }

@@ -84,7 +84,7 @@ def test_help(case):
         same(case.run("help", command).out.decode(), text)
         if command != "version":
             has(text, "examples:")
-        for absent in ("s3:", "http:"):
+        for absent in ("packs", "http:"):
             assert absent not in text + overview, f"{absent} is promised"
     for command in ("serve", "repair"):
         same(case.run(command, "--json", expect=1).error()["status"], "unsupported")

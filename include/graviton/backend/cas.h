@@ -31,6 +31,11 @@ typedef struct grv_cas_config {
     bool read_only;      /* puts, removals and new attributes are GRV_UNSUPPORTED */
     bool ordered_blocks; /* blocks and manifests lie in one key-value store: a put's blocks need
                             only be ordered before its manifest */
+    bool distant_blocks; /* a call of the block store takes long, and many blocks in one no longer
+                            than few: streams hold more, so as to ask for more at once, and without
+                            `threads` there are more of those that wait */
+    size_t blocks_hold;  /* bytes that the block store itself may hold for puts: taken off the
+                            budget, and off what a put holds */
 } grv_cas_config;
 
 /* Makes a blob store with its own worker pool. Free with grv_blob_store_free. */

@@ -95,12 +95,71 @@ static void wrong_ones_are_refused(void **state)
     assert_grv_status(parse(NULL, "/plain/path", "memory:", &place), GRV_INVALID_ARGUMENT);
 }
 
+static void a_bucket_is_named_by_its_url(void **state)
+{
+    (void)state;
+    grv_place place;
+    static const char pg[] = "postgresql://h/db";
+    assert_grv_status(parse(NULL, "s3://bucket/some/prefix", pg, &place), GRV_OK);
+    assert_int_equal(place.blocks, GRV_BLOCKS_S3);
+    assert_string_equal(place.s3.bucket, "bucket");
+    assert_string_equal(place.blocks_prefix, "some/prefix");
+    assert_string_equal(place.blocks_path, "s3://bucket/some/prefix");
+    assert_string_equal(grv_blocks_kind_name(place.blocks), "s3");
+    assert_int_equal(place.s3.style, GRV_S3_STYLE_AUTO);
+    assert_grv_status(parse(NULL,
+                            "S3://b/p/?region=eu-1&style=virtual&connections=256"
+                            "&endpoint=https://h:1",
+                            "rocks:/m", &place),
+                      GRV_OK);
+    assert_string_equal(place.blocks_prefix, "p");
+    assert_string_equal(place.s3.region, "eu-1");
+    assert_string_equal(place.s3.endpoint, "https://h:1");
+    assert_int_equal(place.s3.style, GRV_S3_STYLE_VIRTUAL);
+    assert_int_equal(place.s3.connections, 256);
+    assert_grv_status(parse(NULL, "s3://b?style=path", pg, &place), GRV_OK);
+    assert_string_equal(place.blocks_prefix, "");
+    assert_int_equal(place.s3.style, GRV_S3_STYLE_PATH);
+    assert_grv_status(parse(NULL, "s3://b/", pg, &place), GRV_OK);
+    assert_string_equal(place.blocks_prefix, "");
+    assert_grv_status(parse(NULL, "s3://b/p", "scala:postgresql://h/d", &place), GRV_OK);
+}
+
+static void a_bucket_named_wrongly_is_refused(void **state)
+{
+    (void)state;
+    grv_place place;
+    static const char *const urls[] = {
+        "s3:",
+        "s3:b/p",
+        "s3:///p",
+        "s3://?region=x",
+        "s3://b/p?",
+        "s3://b/p?region=",
+        "s3://b/p?region=x&",
+        "s3://b/p?style=x",
+        "s3://b/p?style=pathological",
+        "s3://b/p?connections=0",
+        "s3://b/p?connections=257",
+        "s3://b/p?connections=1x",
+        "s3://b/p?connections=99999999999999999999",
+        "s3://b/p?key=sesame",
+    };
+    for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+        grv_error error = GRV_ERROR_INIT;
+        grv_store_config config = {.blocks = urls[i], .meta = "rocks:/a"};
+        assert_grv_status(grv_place_parse(&config, &place, &error), GRV_INVALID_ARGUMENT);
+        assert_null(strstr(error.message, "sesame"));
+    }
+    assert_grv_status(parse(NULL, "s3://b/p", "memory:", &place), GRV_INVALID_ARGUMENT);
+    assert_grv_status(parse("s3://b/p", NULL, NULL, &place), GRV_INVALID_ARGUMENT);
+}
+
 static void planned_schemes_are_unsupported(void **state)
 {
     (void)state;
     grv_place place;
     assert_grv_status(parse("http://host:1", NULL, NULL, &place), GRV_UNSUPPORTED);
-    assert_grv_status(parse(NULL, "s3://bucket/prefix", "memory:", &place), GRV_UNSUPPORTED);
     assert_grv_status(parse(NULL, "packs+s3://b/p", "memory:", &place), GRV_UNSUPPORTED);
 }
 
@@ -123,6 +182,8 @@ int main(void)
         cmocka_unit_test(a_directory_is_files_and_rocksdb),
         cmocka_unit_test(urls_name_each_half),
         cmocka_unit_test(postgresql_is_named_by_its_url),
+        cmocka_unit_test(a_bucket_is_named_by_its_url),
+        cmocka_unit_test(a_bucket_named_wrongly_is_refused),
         cmocka_unit_test(scala_is_postgresql_with_files),
         cmocka_unit_test(wrong_ones_are_refused),
         cmocka_unit_test(planned_schemes_are_unsupported),
