@@ -6,6 +6,7 @@
 #include "blob_store_fixtures.h"
 
 #include "postgres_store.h"
+#include "s3.h"
 
 #include <graviton/backend/cas.h>
 #include <graviton/backend/fs.h>
@@ -40,6 +41,7 @@ typedef struct cas_halves {
     grv_kv *kv;
     grv_pg *pg;
     grv_pg_session *session;
+    grv_s3 *s3;
     grv_block_store *blocks;
     grv_manifest_repo *manifests;
     grv_blob_store *store;
@@ -48,9 +50,28 @@ typedef struct cas_halves {
 /* The database of the test that runs now; it outlives the store, as its directory does. */
 static void *pg_database;
 
-static void pg_remove(void)
+/* And its bucket. */
+static char s3_bucket[TEST_S3_BUCKET_SIZE];
+
+static bool in_s3(const blob_store_fixture *fixture)
+{
+    return fixture->halves == FIXTURE_S3 || fixture->halves == FIXTURE_S3_PG;
+}
+
+static bool in_pg(const blob_store_fixture *fixture)
+{
+    return fixture->halves == FIXTURE_PG || fixture->halves == FIXTURE_S3_PG;
+}
+
+static void services_remove(void)
 {
     test_postgres_store_close(&pg_database, true);
+    if (*s3_bucket) {
+        grv_s3 *s3 = test_s3_open();
+        test_s3_remove_bucket(s3, s3_bucket);
+        grv_s3_close(s3);
+        *s3_bucket = '\0';
+    }
 }
 
 static void cas_close(void *context)
@@ -59,6 +80,7 @@ static void cas_close(void *context)
     grv_blob_store_free(halves->store);
     grv_manifest_repo_free(halves->manifests);
     grv_block_store_free(halves->blocks);
+    grv_s3_close(halves->s3);
     grv_kv_free(halves->kv);
     if (halves->pg) {
         grv_pg_session_close(halves->session);
@@ -86,11 +108,28 @@ static grv_status open_files(const char *directory, grv_block_store **ret_store,
     return grv_block_store_fs_new(&config, ret_store, error);
 }
 
+static uint64_t session_epoch(void *context)
+{
+    const cas_halves *halves = context;
+    return halves->session ? grv_pg_session_epoch(halves->session) : 0;
+}
+
+static grv_status open_bucket(cas_halves *halves, grv_error *error)
+{
+    halves->s3 = test_s3_open();
+    if (!*s3_bucket) {
+        test_s3_make_bucket(halves->s3, s3_bucket);
+    }
+    const grv_s3_blocks_config config = {
+        .bucket = s3_bucket, .prefix = "blocks", .epoch = session_epoch, .context = halves};
+    return grv_block_store_s3_new(NULL, halves->s3, &config, &halves->blocks, error);
+}
+
 static grv_status open_manifests(const blob_store_fixture *fixture, const char *directory,
                                  cas_halves *halves, grv_error *error)
 {
     grv_status status = GRV_OK;
-    if (fixture->halves == FIXTURE_PG) {
+    if (in_pg(fixture)) {
         status = test_postgres_store_open(0, &pg_database, &halves->pg, error);
         if (!status) {
             status = grv_pg_session_open(NULL, halves->pg, "blob_store", &halves->session, error);
@@ -112,10 +151,14 @@ static grv_status cas_open_halves(const blob_store_fixture *fixture, const char 
         .hash = fixture->hash,
         .threads = 3,
         .ordered_blocks = fixture->halves == FIXTURE_KV_MEMORY || fixture->halves == FIXTURE_ROCKS,
+        .distant_blocks = in_s3(fixture),
+        .blocks_hold = in_s3(fixture) ? GRV_S3_BLOCKS_HOLD : 0,
     };
     grv_status status = open_manifests(fixture, directory, halves, error);
     if (!status && config.ordered_blocks) {
         status = grv_block_store_kv_new(halves->kv, &halves->blocks, error);
+    } else if (!status && in_s3(fixture)) {
+        status = open_bucket(halves, error);
     } else if (!status && (fixture->halves == FIXTURE_FILES || fixture->halves == FIXTURE_PG)) {
         status = open_files(directory, &halves->blocks, error);
     } else if (!status) {
@@ -152,12 +195,14 @@ static grv_status cas_open(const blob_store_fixture *fixture, const char *direct
 
 #define MEMORY(name, hash, large)                                                                  \
     {                                                                                              \
-        name, false, hash, NULL, large, FIXTURE_NONE, memory_open, memory_close, NULL, false       \
+        name, false, hash, NULL, large, FIXTURE_NONE, memory_open, memory_close, NULL, false,      \
+            false                                                                                  \
     }
 #define CAS(name, halves, chunker, hash, large)                                                    \
     {                                                                                              \
         name, halves >= FIXTURE_ROCKS, hash, chunker, large, halves, cas_open, cas_close,          \
-            halves == FIXTURE_PG ? pg_remove : NULL, halves == FIXTURE_PG                          \
+            halves >= FIXTURE_S3 ? services_remove : NULL, halves >= FIXTURE_PG,                   \
+            halves == FIXTURE_S3 || halves == FIXTURE_S3_PG                                        \
     }
 
 const blob_store_fixture blob_store_fixtures[] = {
@@ -170,6 +215,8 @@ const blob_store_fixture blob_store_fixtures[] = {
     CAS("cas-rocks", FIXTURE_ROCKS, "cdc:16K", GRV_HASH_BLAKE3, 6 * MIB),
     CAS("cas-files", FIXTURE_FILES, "cdc", GRV_HASH_BLAKE3, 6 * MIB),
     CAS("cas-pg", FIXTURE_PG, "cdc:16K", GRV_HASH_BLAKE3, 6 * MIB),
+    CAS("cas-s3-rocks", FIXTURE_S3, "cdc:64K", GRV_HASH_SHA256, 8 * MIB),
+    CAS("cas-s3-pg", FIXTURE_S3_PG, "cdc:16K", GRV_HASH_BLAKE3, 6 * MIB),
 };
 
 const size_t blob_store_fixture_count = sizeof blob_store_fixtures / sizeof blob_store_fixtures[0];

@@ -6,15 +6,17 @@
 #include <graviton/port/blob_store.h>
 
 /* What lies under a cas store: blocks in memory, or in the key-value store of the manifests, or in
- * files. Manifests are in RocksDB where the store is persistent, else in memory; or, with blocks in
- * files, in PostgreSQL. */
+ * files, or in S3. Manifests are in RocksDB where the store is persistent, else in memory; or, with
+ * blocks in files or S3, in PostgreSQL. */
 typedef enum fixture_halves {
     FIXTURE_NONE, /* no cas store */
     FIXTURE_BLOCKS_MEMORY,
     FIXTURE_KV_MEMORY,
     FIXTURE_ROCKS,
     FIXTURE_FILES,
-    FIXTURE_PG
+    FIXTURE_S3,
+    FIXTURE_PG,
+    FIXTURE_S3_PG
 } fixture_halves;
 
 /* One implementation under test. */
@@ -31,7 +33,8 @@ typedef struct blob_store_fixture {
     void (*close)(void *context);
     /* Removes what the test's store left outside its directory; NULL: nothing. */
     void (*remove)(void);
-    bool postgres; /* it needs a server */
+    bool postgres; /* it needs a server, */
+    bool s3;       /* it needs a service */
 } blob_store_fixture;
 
 extern const blob_store_fixture blob_store_fixtures[];

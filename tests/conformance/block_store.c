@@ -255,8 +255,10 @@ static void a_batch_freed_without_commit_leaves_whole_blocks_or_none(void **stat
     grv_block_batch_free(batch);
     suite_turn(s);
     for (size_t i = 0; i < 50; i++) {
+        /* What was on its way to a service may arrive between the two. */
         bool missing = is_missing(s, &blocks[i].key);
-        assert_grv_status(read_block(s, &blocks[i], &error), missing ? GRV_NOT_FOUND : GRV_OK);
+        grv_status status = read_block(s, &blocks[i], &error);
+        assert_true(status == GRV_OK || (missing && status == GRV_NOT_FOUND));
     }
     store_blocks(s, blocks, 50, results);
     assert_blocks(s, blocks, 50);
@@ -312,6 +314,12 @@ typedef struct suite_run {
     suite suite;
 } suite_run;
 
+static void skip_it(void **state)
+{
+    (void)state;
+    skip();
+}
+
 static void add_tests(const suite_test tests[], size_t count, const block_fixture *fixture,
                       bool reopen, struct CMUnitTest **next, suite_run **run)
 {
@@ -321,6 +329,9 @@ static void add_tests(const suite_test tests[], size_t count, const block_fixtur
         (*run)->suite = (suite){.fixture = fixture, .reopen = reopen};
         **next = (struct CMUnitTest){(*run)->name, tests[i].run, suite_setup, suite_teardown,
                                      &(*run)->suite};
+        if (fixture->s3 && !getenv("GRAVITON_TEST_S3")) {
+            **next = (struct CMUnitTest){(*run)->name, skip_it, NULL, NULL, NULL};
+        }
         (*next)++;
         (*run)++;
     }

@@ -2,6 +2,8 @@
 /* The block stores that tests/conformance/block_store.c runs over. */
 #include "block_store_fixtures.h"
 
+#include "s3.h"
+
 #include <errno.h>
 #include <graviton/backend/fs.h>
 #include <graviton/backend/kv.h>
@@ -85,6 +87,47 @@ static void close_kv_rocks(grv_block_store *store, void **context, bool last)
     close_kv_memory(store, context, true);
 }
 
+/* A test's bucket, made at its first open; closing the store closes the handle too. */
+typedef struct s3_place {
+    char bucket[TEST_S3_BUCKET_SIZE];
+    grv_s3 *s3;
+} s3_place;
+
+static grv_status open_s3(const char *dir, void **context, grv_block_store **ret_store,
+                          grv_error *error)
+{
+    (void)dir;
+    s3_place *place = *context;
+    if (!place) {
+        place = calloc(1, sizeof *place);
+        if (!place) {
+            abort();
+        }
+        *context = place;
+    }
+    place->s3 = test_s3_open();
+    if (!*place->bucket) {
+        test_s3_make_bucket(place->s3, place->bucket);
+    }
+    const grv_s3_blocks_config config = {.bucket = place->bucket, .prefix = "cas/ü +blocks"};
+    return grv_block_store_s3_new(NULL, place->s3, &config, ret_store, error);
+}
+
+static void close_s3(grv_block_store *store, void **context, bool last)
+{
+    s3_place *place = *context;
+    grv_block_store_free(store);
+    if (last) {
+        test_s3_remove_bucket(place->s3, place->bucket);
+    }
+    grv_s3_close(place->s3);
+    place->s3 = NULL;
+    if (last) {
+        free(place);
+        *context = NULL;
+    }
+}
+
 static grv_status write_file(const char *dir, const char *name, size_t size, grv_error *error)
 {
     static const char bytes[64] = "left";
@@ -132,9 +175,10 @@ static grv_status leave_fs(const char *dir, grv_block_sweep *found, grv_error *e
 }
 
 const block_fixture block_fixtures[] = {
-    {"memory", false, open_memory, close_plain, 0, NULL},
-    {"kv over memory", true, open_kv_memory, close_kv_memory, 0, NULL},
-    {"kv over rocks", true, open_kv_rocks, close_kv_rocks, 0, NULL},
-    {"fs", true, open_fs, close_plain, 1100, leave_fs},
+    {"memory", false, open_memory, close_plain, 0, NULL, false},
+    {"kv over memory", true, open_kv_memory, close_kv_memory, 0, NULL, false},
+    {"kv over rocks", true, open_kv_rocks, close_kv_rocks, 0, NULL, false},
+    {"fs", true, open_fs, close_plain, 1100, leave_fs, false},
+    {"s3", true, open_s3, close_s3, 2500, NULL, true},
 };
 const size_t block_fixture_count = sizeof block_fixtures / sizeof block_fixtures[0];

@@ -25,6 +25,7 @@ typedef struct block_fixture {
     /* Leaves behind what a put leaves that is killed, and adds it to `found`. NULL: whatever that
      * is, it goes with the store or counts as blocks. */
     grv_status (*leave)(const char *dir, grv_block_sweep *found, grv_error *error);
+    bool s3; /* it needs a service */
 } block_fixture;
 
 extern const block_fixture block_fixtures[];
