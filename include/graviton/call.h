@@ -15,7 +15,8 @@ extern "C" {
 #endif
 #pragma GCC visibility push(default)
 
-/* Foreground work answers a user; background work (collection, scrubbing) gives way to it. */
+/* Foreground work answers a user; background work (collection, scrubbing, verifying) gives way to
+ * it, and reads the store itself, past any cache. */
 typedef enum grv_priority { GRV_FOREGROUND = 0, GRV_BACKGROUND = 1 } grv_priority;
 
 /*

@@ -15,6 +15,7 @@
 #include <graviton/backend/rocks.h>
 #include <graviton/blob.h>
 #include <graviton/bytes.h>
+#include <graviton/cache.h>
 #include <graviton/call.h>
 #include <graviton/chunker.h>
 #include <graviton/digest.h>

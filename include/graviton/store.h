@@ -7,6 +7,7 @@
 #define GRAVITON_STORE_H
 
 #include <graviton/backend/s3.h>
+#include <graviton/cache.h>
 #include <graviton/port/blob_store.h>
 #include <graviton/port/block_store.h>
 #include <graviton/port/manifest_repo.h>
@@ -54,6 +55,10 @@ typedef struct grv_store_config {
     bool allow_unsafe;
     uint64_t patience_ns; /* 0: GRV_PG_PATIENCE_DEFAULT */
     const char *command;  /* who this is, for others' messages; NULL: "libgraviton" */
+    /* A cache of blocks that were read, on a local disk: DIR[?size=SIZE], 1G unless said; NULL:
+     * none. For stores whose blocks are far away. It changes no answer and fails no call (see
+     * grv_store_cache); background calls read past it. Processes and stores may share DIR. */
+    const char *cache;
     bool use_reserve; /* to remove things: open also on a full disk, by means of the reserve. Puts
                       are GRV_OUT_OF_SPACE until there is room again */
 } grv_store_config;
@@ -114,6 +119,11 @@ const grv_store_info *grv_store_get_info(const grv_store *store);
 /* Counts the whole store: reads all manifests and the block index, in bounded memory. */
 grv_status grv_store_count(const grv_call *call, grv_store *store, grv_store_stats *ret_stats,
                            grv_error *error);
+
+/* The figures of the store's cache, false where it has none. Fills `ret_failure` (NULL allowed)
+ * with the first thing that went wrong with its files, if any: the cache serves less then, or
+ * nothing. Thread-safe. */
+bool grv_store_cache(grv_store *store, grv_cache_figures *ret_figures, grv_error *ret_failure);
 
 /* Closes. Everything opened through it has been freed. NULL is allowed. */
 void grv_store_close(grv_store *store);

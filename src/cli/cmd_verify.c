@@ -323,6 +323,7 @@ static int verify_execute(cli_run *cli)
         return cli_fail(cli, &error);
     }
     int code;
+    cli->call.priority = GRV_BACKGROUND; /* of the store itself, not of a cache on this machine */
     if (cli_store_open(cli, CLI_READ, &error)) {
         code = cli_fail(cli, &error);
     } else {

@@ -281,6 +281,7 @@ static grv_status config_complete(cli_config *config, const cli_options *options
     if (!status) {
         status = values_parse(options, config, error);
     }
+    config->store.cache = options->cache ? options->cache : environment_get("GRAVITON_CACHE");
     if (!status) {
         status = grv_place_parse(&config->store, &config->place, error);
     }

@@ -67,16 +67,17 @@ const char cli_help_common[] =
     "  --chunker SPEC   cdc:SIZE, fixed:SIZE or delimiter:HEX[,MAX]; likewise\n"
     "  --threads N      worker threads (default: one a core)\n"
     "  --reserve SIZE   disk space kept so that rm works on a full disk (default 64M; 0: none)\n"
+    "  --cache DIR      keep blocks that were read in DIR; DIR?size=SIZE for other than 1G\n"
     "  --json           one JSON object a line, errors too\n"
     "  -q, --quiet      no progress line\n"
     "  -h, --help       this text\n"
     "  --version        the program's version\n"
     "\n"
     "Without those the environment is asked: GRAVITON_STORE, or GRAVITON_BLOCKS and\n"
-    "GRAVITON_META. Also GRAVITON_RESERVE; and for PostgreSQL GRAVITON_PG_CONNECTIONS (8),\n"
-    "GRAVITON_PG_TIMEOUT (60 seconds without an answer) and GRAVITON_PG_ALLOW_UNSAFE; for S3\n"
-    "AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,\n"
-    "AWS_CA_BUNDLE.\n";
+    "GRAVITON_META. Also GRAVITON_RESERVE and GRAVITON_CACHE; and for PostgreSQL\n"
+    "GRAVITON_PG_CONNECTIONS (8), GRAVITON_PG_TIMEOUT (60 seconds without an answer) and\n"
+    "GRAVITON_PG_ALLOW_UNSAFE; for S3 AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID,\n"
+    "AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_CA_BUNDLE.\n";
 
 grv_status cli_help_print(cli_run *cli, const cli_command *command, grv_error *error)
 {
@@ -222,6 +223,17 @@ static int output_close(cli_run *cli, int code)
     return code == CLI_EXIT_OK ? failed : code;
 }
 
+/* A cache that does not work fails nothing; somebody should know that it is of no use. */
+static void cache_warn(cli_run *run)
+{
+    grv_cache_figures figures;
+    grv_error failure = GRV_ERROR_INIT;
+    if (run->store && grv_store_cache(run->store, &figures, &failure) && failure.status) {
+        cli_report_warning(&run->output, "the cache %s: %s",
+                           figures.size_bytes > 0 ? "failed" : "is not used", failure.message);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (standard_files_guard() < 0) {
@@ -238,6 +250,7 @@ int main(int argc, char **argv)
     run->call.cancel = cli_signals_cancel();
     int code = program_run(run, argc, argv);
     cli_progress_clear(&run->progress);
+    cache_warn(run);
     code = output_finish(run, code);
     grv_store_close(run->store);
     code = output_close(run, code);

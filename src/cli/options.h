@@ -28,6 +28,7 @@ typedef struct cli_options {
     const char *chunker;
     const char *threads;
     const char *reserve;
+    const char *cache;
     bool json;
     bool quiet;
     bool help;

@@ -30,6 +30,7 @@ const grv_file_ops grv_file_ops_system = {
     .read = read,
     .pread = pread,
     .write = write,
+    .pwrite = pwrite,
     .start_writeback = system_start_writeback,
     .futimens = futimens,
     .fdatasync = fdatasync,

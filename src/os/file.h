@@ -25,6 +25,7 @@ typedef struct grv_file_ops {
     ssize_t (*read)(int fd, void *data, size_t size);
     ssize_t (*pread)(int fd, void *data, size_t size, off_t offset);
     ssize_t (*write)(int fd, const void *data, size_t size);
+    ssize_t (*pwrite)(int fd, const void *data, size_t size, off_t offset);
     int (*start_writeback)(int fd);
     int (*futimens)(int fd, const struct timespec times[2]);
     int (*fdatasync)(int fd);

@@ -20,7 +20,7 @@ struct grv_store {
     grv_pg *pg;              /* under the metadata, where that is PostgreSQL */
     grv_pg_session *session; /* where it is, and the store may be written to */
     grv_kv *kv;              /* under the metadata, and under the blocks where they are `kv:` */
-    grv_block_store *blocks;
+    grv_block_store *blocks; /* the cache, where there is one, over the blocks themselves */
     grv_manifest_repo *manifests;
     grv_blob_store *blobs;
 };

@@ -7,6 +7,7 @@
  * superblock "ready". While it says "creating" no blob can have been acknowledged, so the making
  * is simply taken up again.
  */
+#include "layer/cache.h"
 #include "os/clock.h"
 #include "os/random.h"
 #include "store/descriptor.h"
@@ -616,6 +617,19 @@ static grv_status open_blobs(const grv_store_config *config, grv_store *store, g
     return grv_blob_store_cas_new(&cas, &store->blobs, error);
 }
 
+/* Puts the cache on the blocks. Last, for halves may be opened several times before. */
+static grv_status open_cache(grv_store *store, grv_error *error)
+{
+    const grv_block_cache_config config = {.directory = store->place.cache_path,
+                                           .size_bytes = store->place.cache_bytes};
+    if (!*config.directory) {
+        return GRV_OK;
+    }
+    grv_block_store *inner = store->blocks;
+    store->blocks = NULL;
+    return grv_block_store_cache_new(inner, &config, &store->blocks, error);
+}
+
 grv_status grv_store_open(const grv_call *call, const grv_store_config *config,
                           grv_store **ret_store, grv_error *error)
 {
@@ -634,6 +648,9 @@ grv_status grv_store_open(const grv_call *call, const grv_store_config *config,
         status = store->place.meta == GRV_META_SCALA
                      ? grv_store_open_scala(call, config, store, error)
                      : open_store(&opening, error);
+    }
+    if (!status) {
+        status = open_cache(store, error);
     }
     if (!status) {
         status = open_blobs(config, store, error);
@@ -674,6 +691,15 @@ bool grv_store_is_read_only(const grv_store *store)
 const grv_store_info *grv_store_get_info(const grv_store *store)
 {
     return &store->info;
+}
+
+bool grv_store_cache(grv_store *store, grv_cache_figures *ret_figures, grv_error *ret_failure)
+{
+    bool has = *store->place.cache_path != '\0';
+    if (has) {
+        grv_block_store_cache_read(store->blocks, ret_figures, ret_failure);
+    }
+    return has;
 }
 
 void grv_store_close(grv_store *store)

@@ -3,6 +3,7 @@
 #include "store/place.h"
 
 #include "core/size.h"
+#include "layer/cache.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -325,9 +326,33 @@ static grv_status parse_directory(const char *directory, grv_place *place, grv_e
     return GRV_OK;
 }
 
-grv_status grv_place_parse(const grv_store_config *config, grv_place *ret_place, grv_error *error)
+/* DIR[?size=SIZE] */
+static grv_status parse_cache(const char *text, grv_place *place, grv_error *error)
 {
-    *ret_place = (grv_place){0};
+    static const char name[] = "size=";
+    const char *query = strchr(text, '?');
+    size_t size = query ? (size_t)(query - text) : strlen(text);
+    if (query && strncmp(query + 1, name, sizeof name - 1) != 0) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
+                             "--cache takes DIR?size=SIZE, not \"%.100s\"", query);
+    }
+    if (query) {
+        grv_status status = grv_size_parse(query + sizeof name, "the cache's size",
+                                           GRV_CACHE_SIZE_MAX, &place->cache_bytes, error);
+        if (status) {
+            return status;
+        }
+        if (place->cache_bytes < GRV_CACHE_SIZE_MIN) {
+            return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
+                                 "a cache has at least 1M, not \"%.100s\"", query + sizeof name);
+        }
+    }
+    return copy_path("--cache", text, size, place->cache_path, error);
+}
+
+static grv_status parse_halves(const grv_store_config *config, grv_place *ret_place,
+                               grv_error *error)
+{
     if (config->directory) {
         if (config->blocks || config->meta) {
             return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
@@ -365,4 +390,14 @@ grv_status grv_place_parse(const grv_store_config *config, grv_place *ret_place,
                              grv_meta_kind_name(ret_place->meta));
     }
     return GRV_OK;
+}
+
+grv_status grv_place_parse(const grv_store_config *config, grv_place *ret_place, grv_error *error)
+{
+    *ret_place = (grv_place){0};
+    grv_status status = parse_halves(config, ret_place, error);
+    if (!status && config->cache) {
+        status = parse_cache(config->cache, ret_place, error);
+    }
+    return status;
 }

@@ -42,6 +42,8 @@ typedef struct grv_place {
     /* With PostgreSQL, the Scala system's too, its whole address, which may hold a password: for no
      * message. */
     char meta_path[GRV_PLACE_PATH_SIZE];
+    char cache_path[GRV_PLACE_PATH_SIZE]; /* empty: no cache */
+    uint64_t cache_bytes;                 /* 0: the default */
     bool has_reserve;
     uint64_t reserve_bytes; /* where it has */
 } grv_place;

@@ -2,6 +2,7 @@
 /* The block stores that tests/conformance/block_store.c runs over. */
 #include "block_store_fixtures.h"
 
+#include "layer/cache.h"
 #include "s3.h"
 
 #include <errno.h>
@@ -58,6 +59,28 @@ static grv_status open_fs(const char *dir, void **context, grv_block_store **ret
     (void)context;
     grv_fs_config config = {.root = dir, .create = true};
     return grv_block_store_fs_new(&config, ret_store, error);
+}
+
+/* Puts the smallest cache on a store: the suite's larger blocks then make it evict. */
+static grv_status cached(const char *dir, grv_status status, grv_block_store **store,
+                         grv_error *error)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/cache", dir);
+    const grv_block_cache_config config = {.directory = path, .size_bytes = GRV_CACHE_SIZE_MIN};
+    return status ? status : grv_block_store_cache_new(*store, &config, store, error);
+}
+
+static grv_status open_cache_memory(const char *dir, void **context, grv_block_store **ret_store,
+                                    grv_error *error)
+{
+    return cached(dir, open_memory(dir, context, ret_store, error), ret_store, error);
+}
+
+static grv_status open_cache_fs(const char *dir, void **context, grv_block_store **ret_store,
+                                grv_error *error)
+{
+    return cached(dir, open_fs(dir, context, ret_store, error), ret_store, error);
 }
 
 /* The key-value store is closed and opened with the block store over it. */
@@ -180,5 +203,7 @@ const block_fixture block_fixtures[] = {
     {"kv over rocks", true, open_kv_rocks, close_kv_rocks, 0, NULL, false},
     {"fs", true, open_fs, close_plain, 1100, leave_fs, false},
     {"s3", true, open_s3, close_s3, 2500, NULL, true},
+    {"cache over memory", false, open_cache_memory, close_plain, 0, NULL, false},
+    {"cache over fs", true, open_cache_fs, close_plain, 1100, leave_fs, false},
 };
 const size_t block_fixture_count = sizeof block_fixtures / sizeof block_fixtures[0];

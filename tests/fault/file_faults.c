@@ -80,6 +80,11 @@ static ssize_t fault_write(int fd, const void *data, size_t size)
     return part(FILE_WRITE, &size) ? grv_file_ops_system.write(fd, data, size) : -1;
 }
 
+static ssize_t fault_pwrite(int fd, const void *data, size_t size, off_t offset)
+{
+    return part(FILE_WRITE, &size) ? grv_file_ops_system.pwrite(fd, data, size, offset) : -1;
+}
+
 static int fault_fdatasync(int fd)
 {
     return fails(FILE_SYNC) ? -1 : grv_file_ops_system.fdatasync(fd);
@@ -186,6 +191,7 @@ void file_faults_begin(const file_fault *fault, uint64_t n, bool persistent)
     table.read = fault_read;
     table.pread = fault_pread;
     table.write = fault_write;
+    table.pwrite = fault_pwrite;
     table.fdatasync = fault_fdatasync;
     table.syncfs = fault_syncfs;
     table.fsync = fault_fsync;
