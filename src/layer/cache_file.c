@@ -309,6 +309,11 @@ static grv_status find_file(int dir, grv_cache_file *file, uint64_t size, bool l
     if (status == GRV_NOT_FOUND && locked) {
         return make_file(dir, file, size, error);
     }
+    if (status == GRV_NOT_FOUND) {
+        return grv_error_set(error, GRV_PERMISSION, ORIGIN,
+                             "there is no %s, and none can be made: nothing can be written there",
+                             GRV_CACHE_FILE);
+    }
     uint64_t has = 0;
     if (!status) {
         status = header_read(file, &has, error);

@@ -105,7 +105,10 @@ grv_status grv_cache_index_put(const grv_cache_file *file, const grv_cache_state
     }
     size_t best = 0;
     uint64_t least = UINT64_MAX;
-    for (size_t i = 0; i < BUCKET_SLOTS; i++) {
+    /* Each key begins elsewhere: of two blocks entered at once, few take the same empty slot. */
+    size_t start = key->digest.bytes[16] % BUCKET_SLOTS;
+    for (size_t k = 0; k < BUCKET_SLOTS; k++) {
+        size_t i = (start + k) % BUCKET_SLOTS;
         const uint8_t *slot = bucket + i * SLOT_SIZE;
         if (slot_names(slot, key)) {
             best = i;

@@ -11,7 +11,7 @@ import subprocess
 import time
 
 import harness
-from harness import BOUNDED, EMPTY, Skip, has, noise, same, wait_until
+from harness import BOUNDED, EMPTY, has, in_namespace, noise, same, wait_until
 
 SMALL = ["--chunker", "fixed:1000"]
 KV = ["--blocks", "kv:", "--meta", "rocks:k"]
@@ -331,21 +331,6 @@ def test_output_closed(case):
     with open("/dev/full", "wb") as full:
         result = case.run("cp", "--from", "s", "--to", "t", "--all", expect=6, stdout=full)
     has(result.err, "standard output")
-
-
-def in_namespace(case, script, *words, expect=0):
-    """Runs a shell script that may mount; a skip where the system forbids that."""
-    enter = ["unshare", "--user", "--map-root-user", "--mount"]
-    if shutil.which(enter[0]) is None or subprocess.run(
-        [*enter, "true"], capture_output=True, check=False
-    ).returncode:
-        raise Skip("no mount namespace for us here")
-    result = subprocess.run(
-        [*enter, "bash", "-euc", script, "bash", case.program, *words], capture_output=True,
-        cwd=case.directory, env=case.env, timeout=harness.TIMEOUT, check=False,
-    )  # fmt: skip
-    assert result.returncode == expect, result
-    return result.stdout.decode()
 
 
 def test_full_target(case):

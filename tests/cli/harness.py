@@ -127,6 +127,21 @@ def noise(size, seed=1):
     return random.Random(seed).randbytes(size)
 
 
+def in_namespace(case, script, *words, expect=0):
+    """Runs a shell script that may mount; a skip where the system forbids that."""
+    enter = ["unshare", "--user", "--map-root-user", "--mount"]
+    if shutil.which(enter[0]) is None or subprocess.run(
+        [*enter, "true"], capture_output=True, check=False
+    ).returncode:
+        raise Skip("no mount namespace for us here")
+    result = subprocess.run(
+        [*enter, "bash", "-euc", script, "bash", case.program, *words], capture_output=True,
+        cwd=case.directory, env=case.env, timeout=TIMEOUT, check=False,
+    )  # fmt: skip
+    assert result.returncode == expect, result
+    return result.stdout.decode()
+
+
 def work_in_memory():
     """Makes temporary directories in memory where nobody has asked for others and there is room:
     what is tested here does not depend on a disk, and many small files on one take long."""

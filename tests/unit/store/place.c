@@ -37,6 +37,36 @@ static void urls_name_each_half(void **state)
     assert_int_equal(place.blocks, GRV_BLOCKS_MEMORY);
 }
 
+static grv_status parse_cache(const char *cache, grv_place *ret_place)
+{
+    grv_error error = GRV_ERROR_INIT;
+    grv_store_config config = {.directory = "x", .cache = cache};
+    return grv_place_parse(&config, ret_place, &error);
+}
+
+static void a_cache_is_a_directory_and_a_size(void **state)
+{
+    (void)state;
+    grv_place place;
+    assert_grv_status(parse("x", NULL, NULL, &place), GRV_OK);
+    assert_string_equal(place.cache_path, "");
+    assert_grv_status(parse_cache("/var/cache/g", &place), GRV_OK);
+    assert_string_equal(place.cache_path, "/var/cache/g");
+    assert_int_equal(place.cache_bytes, 0);
+    assert_grv_status(parse_cache("c?size=10G", &place), GRV_OK);
+    assert_string_equal(place.cache_path, "c");
+    assert_int_equal(place.cache_bytes, UINT64_C(10) << 30);
+    assert_grv_status(parse_cache("c?size=1M", &place), GRV_OK);
+    static const char *const bad[] = {
+        "",          "?size=1G", "c?",       "c?size=",      "c?size=1T",
+        "c?size=-1", "c?sized",  "c?size=1", "c?size=1023K", "c?size=8193G"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        if (parse_cache(bad[i], &place) != GRV_INVALID_ARGUMENT) {
+            fail_msg("\"%s\" was taken", bad[i]);
+        }
+    }
+}
+
 static void scala_is_postgresql_with_files(void **state)
 {
     (void)state;
@@ -181,6 +211,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_directory_is_files_and_rocksdb),
         cmocka_unit_test(urls_name_each_half),
+        cmocka_unit_test(a_cache_is_a_directory_and_a_size),
         cmocka_unit_test(postgresql_is_named_by_its_url),
         cmocka_unit_test(a_bucket_is_named_by_its_url),
         cmocka_unit_test(a_bucket_named_wrongly_is_refused),
