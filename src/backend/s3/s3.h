@@ -156,7 +156,7 @@ typedef struct grv_s3_xml_walk {
     /* An element begins; names[depth - 1] is its own. NULL is allowed. */
     grv_status (*begin)(void *context, const char *const names[], unsigned depth, grv_error *error);
     /* An element ends; `text` is what it had since its last child, NUL-terminated, and may be
-     * written to. */
+     * written to; it is empty where characters were in it that XML cannot hold. */
     grv_status (*end)(void *context, const char *const names[], unsigned depth, char *text,
                       grv_error *error);
 } grv_s3_xml_walk;

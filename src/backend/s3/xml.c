@@ -3,6 +3,10 @@
  * A walk through a document of the service's. No tree is built and nothing is fetched: a document
  * type ends the walk at once, so there are no entities but XML's own five; depth, text and size are
  * bounded.
+ *
+ * One thing that is no XML is let pass, since services write it: Ceph repeats a key "\1" as
+ * "&#x01;", also in answers where the key itself is percent-encoded. The element it stands in has
+ * no text then.
  */
 #include "backend/s3/client.h"
 
@@ -18,6 +22,7 @@ typedef struct walk_state {
     const char *names[GRV_S3_XML_DEPTH_MAX]; /* of the parser's dictionary */
     unsigned depth;
     grv_buffer text;
+    bool spoiled; /* the text has characters that XML cannot hold */
     grv_status status;
     grv_error *error;
 } walk_state;
@@ -56,6 +61,7 @@ static void on_start(void *context, const xmlChar *name, const xmlChar *prefix, 
     }
     state->names[state->depth++] = (const char *)name;
     state->text.size = 0;
+    state->spoiled = false;
     if (state->walk->begin) {
         grv_status status =
             state->walk->begin(state->walk->context, state->names, state->depth, state->error);
@@ -87,6 +93,7 @@ static void on_end(void *context, const xmlChar *name, const xmlChar *prefix, co
     if (state->status || state->depth == 0) {
         return;
     }
+    state->text.size = state->spoiled ? 0 : state->text.size;
     grv_status status = grv_buffer_append(&state->text, grv_bytes_of("", 1), state->error);
     if (status) {
         refuse(state, "has an element that is too long");
@@ -96,6 +103,7 @@ static void on_end(void *context, const xmlChar *name, const xmlChar *prefix, co
                               (char *)state->text.data, state->error);
     state->depth--;
     state->text.size = 0;
+    state->spoiled = false;
     if (status) {
         stop(state, status);
     }
@@ -110,23 +118,20 @@ static void on_document_type(void *context, const xmlChar *name, const xmlChar *
     refuse(context, "has a document type, which none of the service's answers has");
 }
 
-/* The parser's own messages are dropped: what matters is that it stopped. */
+/* The parser complains. It is not stopped from in here, but nothing more is heard of it. */
 static void on_complaint(void *context, xmlErrorPtr complaint)
 {
-    (void)context;
-    (void)complaint;
-}
-
-static grv_status walk_parse(walk_state *state)
-{
-    (void)xmlParseDocument(state->parser);
-    if (!state->status && (!state->parser->wellFormed || state->parser->errNo != XML_ERR_OK)) {
-        int code = state->parser->errNo;
-        int line = state->parser->input ? state->parser->input->line : 0;
-        state->status = grv_error_set(state->error, GRV_CORRUPT, "s3",
-                                      "the answer is no XML: error %d in line %d", code, line);
+    walk_state *state = context;
+    if (complaint->level == XML_ERR_WARNING || state->status) {
+        return;
     }
-    return state->status;
+    if (complaint->code == XML_ERR_INVALID_CHAR && state->depth > 0) {
+        state->spoiled = true;
+        return;
+    }
+    state->status =
+        grv_error_set(state->error, GRV_CORRUPT, "s3", "the answer is no XML: error %d in line %d",
+                      complaint->code, complaint->line);
 }
 
 grv_status grv_s3_xml_walk_run(const grv_s3_xml_walk *walk, grv_bytes xml, grv_error *error)
@@ -156,12 +161,15 @@ grv_status grv_s3_xml_walk_run(const grv_s3_xml_walk *walk, grv_bytes xml, grv_e
                             .internalSubset = on_document_type,
                             .serror = on_complaint};
     grv_buffer_init(&state.text, GRV_S3_XML_TEXT_MAX);
-    (void)xmlCtxtUseOptions(state.parser,
-                            XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+    (void)xmlCtxtUseOptions(state.parser, XML_PARSE_NONET | XML_PARSE_RECOVER);
     xmlSAXHandlerPtr original = state.parser->sax;
     state.parser->sax = &events;
     state.parser->userData = &state;
-    grv_status status = walk_parse(&state);
+    (void)xmlParseDocument(state.parser); /* on_complaint has heard what is wrong */
+    grv_status status = state.status;
+    if (!status && state.depth > 0) {
+        status = grv_error_set(error, GRV_CORRUPT, "s3", "the answer's XML ends early");
+    }
     state.parser->sax = original;
     if (state.parser->myDoc) {
         xmlFreeDoc(state.parser->myDoc);

@@ -164,6 +164,17 @@ static void test_text(void **state)
     assert_string_equal(text, "before");
     assert_grv_ok(grv_s3_xml_text(good, root, "UploadId", text, 6, &error));
     assert_string_equal(text, "a&b<c");
+    /* What no XML holds, and services write all the same: the element has no text then. */
+    static const char *const spoilt[] = {"<a><b>x&#x01;y</b></a>",     "<a><b>x\x01y</b></a>",
+                                         "<a><b>&#1;</b></a>",         "<a><b>\xff</b></a>",
+                                         "<a><b>\xef\xbf\xbf</b></a>", "<a>&#1;<b></b></a>"};
+    for (size_t i = 0; i < sizeof spoilt / sizeof spoilt[0]; i++) {
+        assert_grv_ok(grv_s3_xml_text(text_of(spoilt[i]), "a", "b", text, sizeof text, &error));
+        assert_string_equal(text, "");
+    }
+    assert_grv_ok(grv_s3_xml_text(text_of("<a><c>&#1;</c><b>z</b></a>"), "a", "b", text,
+                                  sizeof text, &error));
+    assert_string_equal(text, "z");
 }
 
 /* What is no XML, and XML that would have more done than read. */
@@ -180,8 +191,9 @@ static void test_hostile_xml(void **state)
         "<a><b>x</b></a",
         "<a>&undefined;</a>",
         "<a><b>&lt</b></a>",
-        "<a>\x01</a>",
-        "<a>\xff</a>",
+        "\x01<a/>",
+        "&#1;<a/>",
+        "<a\x01/>",
         "<!DOCTYPE a><a><b>x</b></a>",
         "<!DOCTYPE a [<!ENTITY e \"x\">]><a><b>&e;</b></a>",
         "<!DOCTYPE a SYSTEM \"file:///etc/passwd\"><a><b>x</b></a>",
@@ -291,6 +303,7 @@ static void test_pages_that_are_none(void **state)
         LIST(NO_MORE ENTRY("a", "-1")),
         LIST(NO_MORE ENTRY("a", "9223372036854775808")),
         LIST(NO_MORE ENTRY("", "1")),
+        LIST(NO_MORE ENTRY("a&#x01;b", "1")),
         LIST(NO_MORE "<EncodingType>url</EncodingType>" ENTRY("%", "1")),
         LIST(NO_MORE "<EncodingType>url</EncodingType>" ENTRY("%00", "1")),
         LIST(NO_MORE "<Contents><Size>1</Size></Contents>"),
