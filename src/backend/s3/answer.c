@@ -217,6 +217,7 @@ void grv_s3_head_line(grv_s3_head *head, grv_bytes line)
         size--;
     }
     text[size] = '\0';
+    head->is_whole = head->is_whole || (size == 0 && text[line.size - 1] == '\n');
     char *colon = strchr(text, ':');
     if (!colon) {
         return;

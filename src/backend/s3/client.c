@@ -87,12 +87,12 @@ void grv_s3_submit(const grv_call *call, grv_s3 *s3, grv_s3_request *request)
     grv_s3_engine_add(s3, transfer);
 }
 
-/* Asks the engine to end the request. The lock is held. */
-static void ask_to_end(grv_s3 *s3, grv_s3_request *request)
+/* Asks the engine to end the request, as GRV_CANCELLED or GRV_TIMEOUT. The lock is held. */
+static void ask_to_end(grv_s3 *s3, grv_s3_request *request, grv_status status)
 {
     grv_s3_transfer *transfer = request->transfer;
     if (!request->ended && !transfer->cancelled) {
-        transfer->cancelled = true;
+        transfer->cancelled = status;
         transfer->cancel_next = s3->cancels;
         s3->cancels = transfer;
         grv_s3_engine_wake(s3);
@@ -110,7 +110,7 @@ grv_status grv_s3_wait(const grv_call *call, grv_s3 *s3, grv_s3_request *request
         if (!given_up) {
             given_up = grv_call_check(call, "s3", error);
             if (given_up) {
-                ask_to_end(s3, request);
+                ask_to_end(s3, request, given_up);
             }
         }
         grv_wait(given_up ? NULL : call, &waiter.ended, &s3->lock);
@@ -118,11 +118,6 @@ grv_status grv_s3_wait(const grv_call *call, grv_s3 *s3, grv_s3_request *request
     request->waiter = NULL;
     pthread_mutex_unlock(&s3->lock);
     pthread_cond_destroy(&waiter.ended);
-    /* It may have ended by itself at that very moment; what it came to is worth more. */
-    if (given_up && request->status == GRV_CANCELLED) {
-        request->status = given_up;
-        request->error.status = given_up;
-    }
     if (error && request->status) {
         *error = request->error;
     }
@@ -134,7 +129,7 @@ void grv_s3_cancel(grv_s3 *s3, grv_s3_request *request)
     struct grv_s3_waiter waiter;
     grv_wait_init(&waiter.ended);
     pthread_mutex_lock(&s3->lock);
-    ask_to_end(s3, request);
+    ask_to_end(s3, request, GRV_CANCELLED);
     request->waiter = &waiter;
     while (!request->ended) {
         grv_wait(NULL, &waiter.ended, &s3->lock);

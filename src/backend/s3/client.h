@@ -95,6 +95,7 @@ typedef struct grv_s3_head {
     uint64_t retry_after_s; /* 0: not said */
     uint64_t range_first;   /* the first byte's place and the whole object's size, */
     uint64_t total;         /* of Content-Range */
+    bool is_whole;          /* the empty line after the last one has come */
     bool has_length;
     bool has_range;         /* both of them */
     char bucket_region[64]; /* where a redirect says that the bucket is */
@@ -148,7 +149,7 @@ struct grv_s3_transfer {
     grv_s3_transfer *next;
     grv_s3_chain *chain;
     grv_s3_transfer *cancel_next; /* under the client's lock */
-    bool cancelled;               /* under the client's lock */
+    grv_status cancelled;         /* how it is to end; under the client's lock */
     grv_s3 *s3;
     grv_s3_request *request;
     uint64_t deadline_ns; /* of the call; 0: none, then the handle's patience counts */

@@ -387,11 +387,14 @@ static bool take_work(grv_s3 *s3)
     }
     bool goes_on = !s3->stopping;
     grv_s3_transfer *cancelled = s3->cancels;
+    grv_status status = cancelled ? cancelled->cancelled : GRV_OK;
     pthread_mutex_unlock(&s3->lock);
     while (cancelled) {
-        give_up(s3, cancelled, GRV_CANCELLED, "cancelled");
+        give_up(s3, cancelled, status,
+                status == GRV_TIMEOUT ? "the deadline has passed" : "cancelled");
         pthread_mutex_lock(&s3->lock);
         cancelled = s3->cancels;
+        status = cancelled ? cancelled->cancelled : GRV_OK;
         pthread_mutex_unlock(&s3->lock);
     }
     return goes_on;

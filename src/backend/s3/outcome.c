@@ -104,7 +104,7 @@ static grv_status status_of_http(int http)
     case 507:
         return GRV_OUT_OF_SPACE;
     default:
-        return http >= 400 && http < 500 ? GRV_INVALID_ARGUMENT : GRV_UNAVAILABLE;
+        return http >= 300 && http < 500 ? GRV_INVALID_ARGUMENT : GRV_UNAVAILABLE;
     }
 }
 
@@ -207,11 +207,11 @@ static grv_s3_verdict judge_broken(grv_s3_transfer *transfer, CURLcode result)
     case CURLE_PEER_FAILED_VERIFICATION:
         return fail(transfer, GRV_PERMISSION, NEVER, text);
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_SSL_CACERT_BADFILE:
         return fail(transfer, GRV_INVALID_ARGUMENT, NEVER, text);
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_UNSUPPORTED_PROTOCOL: /* what answers does not speak HTTP */
         return fail(transfer, GRV_UNAVAILABLE, FEW, text);
     default:
         request->unsure = request->unsure || transfer->went;
@@ -362,6 +362,11 @@ grv_s3_verdict grv_s3_judge(grv_s3_transfer *transfer, CURLcode result)
     int http = request->answer.http;
     if (transfer->stop) {
         return judge_stop(transfer);
+    }
+    if (result == CURLE_OK && !transfer->head.is_whole) {
+        /* curl takes the end of the connection for the end of the headers. */
+        snprintf(transfer->curl_text, sizeof transfer->curl_text, "the answer ended too early");
+        result = CURLE_PARTIAL_FILE;
     }
     if (result != CURLE_OK) {
         return judge_broken(transfer, result);

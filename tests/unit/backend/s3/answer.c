@@ -29,6 +29,9 @@ static void test_headers(void **state)
     line(&head, "Content-Range: bytes 5-14/100\r\n");
     line(&head, "Retry-After: 7 \r\n");
     line(&head, "x-amz-bucket-region: eu-west-1\r\n");
+    assert_false(head.is_whole);
+    line(&head, "\r\n");
+    assert_true(head.is_whole);
     assert_int_equal(head.answer.http, 206);
     assert_string_equal(head.answer.etag, "abc-2");
     assert_string_equal(head.answer.request_id, "tx1-2");
@@ -45,7 +48,7 @@ static void test_headers(void **state)
     line(&head, "HTTP/1.1 404 Not Found\r\n");
     assert_int_equal(head.answer.http, 404);
     assert_string_equal(head.answer.etag, "");
-    assert_false(head.has_length || head.has_range);
+    assert_false(head.has_length || head.has_range || head.is_whole);
 }
 
 static void test_headers_that_say_nothing(void **state)
@@ -54,7 +57,6 @@ static void test_headers_that_say_nothing(void **state)
     grv_s3_head head = {0};
     static const char *const lines[] = {
         "",
-        "\r\n",
         ":",
         "content-length",
         "content-length: ",
