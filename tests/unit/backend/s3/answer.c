@@ -200,8 +200,7 @@ static void test_hostile_xml(void **state)
         "<!DOCTYPE a [<!ENTITY e \"x\">]><a><b>&e;</b></a>",
         "<!DOCTYPE a SYSTEM \"file:///etc/passwd\"><a><b>x</b></a>",
         "<!DOCTYPE a [<!ENTITY e SYSTEM \"file:///etc/passwd\">]><a><b>&e;</b></a>",
-        "<!DOCTYPE a [<!ENTITY e0 \"xxxxxxxxxx\"><!ENTITY e1 \"&e0;&e0;&e0;&e0;\">]><a>"
-        "<b>&e1;</b></a>",
+        "<!DOCTYPE a [<!ENTITY f \"xx\"><!ENTITY e \"&f;&f;\">]><a><b>&e;</b></a>",
     };
     for (size_t i = 0; i < sizeof documents / sizeof documents[0]; i++) {
         grv_error error = GRV_ERROR_INIT;
