@@ -5,8 +5,9 @@
  *
  * A store serves one scheme and one or more buckets, both fixed when it is constructed; a locator
  * of another scheme or bucket is GRV_INVALID_ARGUMENT, naming it. A path is a name and no more:
- * two objects are the same only if their paths are the same bytes, any valid path can be an
- * object's, and "a" and "a/b" can both be one at the same time.
+ * two objects are the same only if their paths are the same bytes, and "a" and "a/b" can both be
+ * one at the same time. Any path that is UTF-8 can be an object's; any other valid one, too, or the
+ * store refuses it always, as GRV_UNSUPPORTED (a mutable store says which by its capabilities).
  *
  * All slots are thread-safe; a source or cursor belongs to one thread at a time.
  */
@@ -32,9 +33,10 @@ typedef struct grv_object_cursor grv_object_cursor;
 /* What is known of an object beside its bytes. */
 typedef struct grv_object_info {
     uint64_t size_bytes;
-    uint64_t modified_ns; /* when it got these bytes; nanoseconds since 1970, UTC */
+    uint64_t modified_ns; /* when it got these bytes; nanoseconds since 1970, UTC, by the clock of
+                             whoever keeps it, perhaps in whole seconds */
     /* Opaque printable text, NUL-terminated, 1 byte or more. Two answers about one locator that
-     * have the same tag speak of the same bytes: each put and copy gives another. */
+     * have the same tag speak of the same bytes. */
     char tag[GRV_OBJECT_TAG_MAX + 1];
 } grv_object_info;
 
@@ -69,10 +71,10 @@ typedef struct grv_object_store_ops {
     /*
      * Opens a source over `range` of the object, clamped to its size. *ret_info is the info of the
      * very bytes that the source gives. GRV_NOT_FOUND where there is no object;
-     * GRV_INVALID_ARGUMENT for a range that begins past the end. All bytes of a source are of one
-     * put: where the object is replaced or removed meanwhile, the source goes on with the old bytes
-     * or ends with GRV_CONFLICT (replaced) or GRV_NOT_FOUND (removed); never with bytes of two
-     * puts, never early with a clean end.
+     * GRV_INVALID_ARGUMENT for a range that begins past the end. All bytes of a source belong to
+     * the info's tag: where the object is replaced or removed meanwhile, the source goes on with
+     * the old bytes or ends with GRV_CONFLICT (replaced) or GRV_NOT_FOUND (removed); never with
+     * some of the old and some of the new, never early with a clean end.
      */
     grv_status (*open_get)(const grv_call *call, grv_object_store *store,
                            const grv_locator *locator, grv_range range, grv_object_info *ret_info,

@@ -20,6 +20,11 @@ extern "C" {
 /* Capability: puts and copies honour `if_absent`; else the dispatcher refuses it as
  * GRV_UNSUPPORTED. */
 #define GRV_OBJECT_CAP_IF_ABSENT (UINT64_C(1) << 0)
+/* Capability: each put and copy gives a tag that the locator never had before. Without it a put of
+ * the bytes that are there already may keep the tag. */
+#define GRV_OBJECT_CAP_TAG_PER_PUT (UINT64_C(1) << 1)
+/* Capability: paths need not be UTF-8. Without it those are refused as GRV_UNSUPPORTED. */
+#define GRV_OBJECT_CAP_ANY_PATH (UINT64_C(1) << 2)
 
 typedef struct grv_mutable_object_store grv_mutable_object_store;
 
@@ -45,7 +50,8 @@ typedef struct grv_mutable_object_store_ops {
      * everyone finds the old bytes, or none, or all of the new ones. On GRV_OK of the commit they
      * are durable. With `if_absent` it is GRV_ALREADY_EXISTS where an object is there: from
      * open_put, or from the commit where it came to be meanwhile; of puts that race exactly one
-     * succeeds. The object that made it fail is durable. After any other failure of the commit the
+     * succeeds. The object that made it fail is durable. It is GRV_UNSUPPORTED where the store can
+     * do that only for objects smaller than this one. After any other failure of the commit the
      * object has its old bytes or the new ones. A sink that is freed without a commit, and a crash
      * before it, leave no object and no change.
      */

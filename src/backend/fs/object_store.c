@@ -296,9 +296,9 @@ grv_status grv_object_store_fs_new(const grv_fs_objects_config *config,
         free(buckets);
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, ORIGIN, "no memory for a store");
     }
-    grv_status status =
-        grv_mutable_object_store_init(&store->base, &fs_objects_base_ops, &fs_objects_ops,
-                                      GRV_FS_OBJECTS_SCHEME, GRV_OBJECT_CAP_IF_ABSENT, error);
+    grv_status status = grv_mutable_object_store_init(
+        &store->base, &fs_objects_base_ops, &fs_objects_ops, GRV_FS_OBJECTS_SCHEME,
+        GRV_OBJECT_CAP_IF_ABSENT | GRV_OBJECT_CAP_TAG_PER_PUT | GRV_OBJECT_CAP_ANY_PATH, error);
     int failed = status ? 0 : pthread_mutex_init(&store->lock, NULL);
     if (failed) {
         status = grv_error_set_errno(error, failed, ORIGIN, "cannot make a lock");

@@ -642,9 +642,9 @@ grv_status grv_object_store_memory_new(const char *const buckets[], size_t bucke
     if (!store) {
         return no_memory(error, "a store");
     }
-    grv_status status =
-        grv_mutable_object_store_init(&store->base, &memory_objects_base_ops, &memory_objects_ops,
-                                      SCHEME, GRV_OBJECT_CAP_IF_ABSENT, error);
+    grv_status status = grv_mutable_object_store_init(
+        &store->base, &memory_objects_base_ops, &memory_objects_ops, SCHEME,
+        GRV_OBJECT_CAP_IF_ABSENT | GRV_OBJECT_CAP_TAG_PER_PUT | GRV_OBJECT_CAP_ANY_PATH, error);
     int failed = status ? 0 : pthread_mutex_init(&store->lock, NULL);
     if (failed) {
         status = grv_error_set_errno(error, failed, ORIGIN, "cannot make a lock");

@@ -283,9 +283,9 @@ grv_status grv_object_store_pg_new(grv_pg *pg, const char *const buckets[], size
     }
     store->pg = pg;
     store->buckets = names;
-    grv_status status =
-        grv_mutable_object_store_init(&store->base, &pg_objects_base_ops, &pg_objects_ops,
-                                      GRV_PG_OBJECTS_SCHEME, GRV_OBJECT_CAP_IF_ABSENT, error);
+    grv_status status = grv_mutable_object_store_init(
+        &store->base, &pg_objects_base_ops, &pg_objects_ops, GRV_PG_OBJECTS_SCHEME,
+        GRV_OBJECT_CAP_IF_ABSENT | GRV_OBJECT_CAP_TAG_PER_PUT | GRV_OBJECT_CAP_ANY_PATH, error);
     for (size_t i = 0; !status && i < bucket_count; i++) {
         status = bucket_add(store, buckets[i], error);
     }
