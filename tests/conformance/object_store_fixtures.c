@@ -2,7 +2,9 @@
 /* The object stores that tests/conformance/object_store.c runs over. */
 #include "object_store_fixtures.h"
 
+#include "backend/s3/objects.h"
 #include "postgres_store.h"
+#include "s3_store.h"
 
 #include <graviton/backend/fs.h>
 #include <graviton/backend/memory.h>
@@ -83,10 +85,64 @@ static void close_pg(grv_mutable_object_store *store, void **context, bool last)
     test_postgres_store_close(context, last);
 }
 
+static grv_status open_s3_with(const grv_s3_objects_tuning *tuning, void **context,
+                               grv_mutable_object_store **ret_store, grv_error *error)
+{
+    static const char *const buckets[] = {OBJECT_BUCKET, OBJECT_BUCKET_OTHER};
+    grv_s3 *s3 = NULL;
+    grv_status status = test_s3_store_open(buckets, 2, context, &s3, error);
+    return status ? status
+                  : grv_object_store_s3_new_tuned(NULL, s3, buckets, 2, tuning, ret_store, error);
+}
+
+static grv_status open_s3(const char *dir, void **context, grv_mutable_object_store **ret_store,
+                          grv_error *error)
+{
+    (void)dir;
+    return open_s3_with(&grv_s3_objects_defaults, context, ret_store, error);
+}
+
+/* All but the smallest objects have many parts and ranges, and are copied in many. */
+static grv_status open_s3_small(const char *dir, void **context,
+                                grv_mutable_object_store **ret_store, grv_error *error)
+{
+    static const grv_s3_objects_tuning tuning = {
+        .single_max = 128 << 10,
+        .single_if_absent_max = 128 << 10,
+        .part_size = 64 << 10,
+        .part_slots = 3,
+        .get_first = 1000,
+        .get_size = 50000,
+        .get_slots = 3,
+        .copy_single_max = 100000,
+        .copy_part_size = 64 << 10,
+        .copy_slots = 3,
+    };
+    (void)dir;
+    return open_s3_with(&tuning, context, ret_store, error);
+}
+
+static void close_s3(grv_mutable_object_store *store, void **context, bool last)
+{
+    grv_mutable_object_store_free(store);
+    test_s3_store_close(context, last);
+}
+
 const object_fixture object_fixtures[] = {
-    {"memory", true, false, open_memory, close_memory},
-    {"fs", false, false, open_fs, close_fs},
-    {"pg", false, true, open_pg, close_pg},
-    {"pg, one connection", false, true, open_pg_one, close_pg},
+    {.name = "memory", .keeps_in_memory = true, .open = open_memory, .close = close_memory},
+    {.name = "fs", .open = open_fs, .close = close_fs},
+    {.name = "pg", .needs_postgres = true, .open = open_pg, .close = close_pg},
+    {.name = "pg, one connection", .needs_postgres = true, .open = open_pg_one, .close = close_pg},
+    {.name = "s3",
+     .needs_s3 = true,
+     .whole_seconds = true,
+     .holds_bytes = 56 << 20,
+     .open = open_s3,
+     .close = close_s3},
+    {.name = "s3, small parts",
+     .needs_s3 = true,
+     .whole_seconds = true,
+     .open = open_s3_small,
+     .close = close_s3},
 };
 const size_t object_fixture_count = sizeof object_fixtures / sizeof object_fixtures[0];

@@ -14,6 +14,9 @@ typedef struct object_fixture {
     const char *name;
     bool keeps_in_memory; /* an object takes memory of this process */
     bool needs_postgres;  /* its tests are skipped where there is no server */
+    bool needs_s3;        /* likewise, of the S3 service */
+    bool whole_seconds;   /* of an object's time */
+    size_t holds_bytes;   /* what a put or get may hold; 0: 8 MiB */
     /* Opens the store that lies in directory `dir` (empty at first). *context is NULL at the first
      * open of a test and kept by the suite between opens. */
     grv_status (*open)(const char *dir, void **context, grv_mutable_object_store **ret_store,

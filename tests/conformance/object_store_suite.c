@@ -53,6 +53,35 @@ grv_locator object_locator(const grv_mutable_object_store *store, const char *bu
     return locator;
 }
 
+/* Bytes of the UTF-8 character that begins here, 0 where none does. */
+static size_t character_size(const uint8_t *text)
+{
+    size_t size = text[0] < 0x80 ? 1 : text[0] < 0xc2 ? 0 : text[0] < 0xe0 ? 2 : 0;
+    size = text[0] >= 0xe0 && text[0] < 0xf0 ? 3 : text[0] >= 0xf0 && text[0] < 0xf5 ? 4 : size;
+    for (size_t i = 1; i < size; i++) {
+        if ((text[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    return size;
+}
+
+bool object_path_fits(const object_case *self, const char *path)
+{
+    const uint8_t *at = (const uint8_t *)path;
+    if (self->store->capabilities & GRV_OBJECT_CAP_ANY_PATH) {
+        return true;
+    }
+    while (*at) {
+        size_t size = character_size(at);
+        if (size == 0) {
+            return false;
+        }
+        at += size;
+    }
+    return true;
+}
+
 uint8_t object_byte(uint64_t seed, uint64_t at)
 {
     return (uint8_t)(seed * 37 + at + (at >> 8) * 11 + (at >> 16) * 5);

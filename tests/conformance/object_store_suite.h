@@ -48,6 +48,9 @@ void object_case_turn(object_case *self);
 grv_locator object_locator(const grv_mutable_object_store *store, const char *bucket,
                            const char *path);
 
+/* Whether the store takes the path: any, or those that are UTF-8. */
+bool object_path_fits(const object_case *self, const char *path);
+
 /* Byte `at` of the content of `seed`; never the same for two seeds at all places. */
 uint8_t object_byte(uint64_t seed, uint64_t at);
 
