@@ -513,13 +513,19 @@ static const char object_help[] =
     "       graviton object cp FROM TO [--if-absent]\n"
     "\n"
     "Works on the objects that lie under locators, as they are: no blobs, no blocks, no store. A\n"
-    "locator is fs://NAME/PATH, in files: --root or GRAVITON_ROOTS=NAME=DIR:NAME=DIR says which\n"
-    "directory NAME is. Or it is pg://BUCKET/PATH, in PostgreSQL: in the database of --meta or\n"
-    "GRAVITON_META, if that is postgresql://..., else of GRAVITON_PG_URL, else of libpq's own\n"
-    "variables (PGHOST and so on); BUCKET is any name. PATH is any 1 to 1024 bytes, kept exactly.\n"
-    "ls takes the beginning of a PATH, or none, and prints size, time and locator of each object;\n"
-    "so do put and cp of the new one. A put or copy appears whole or not at all, and is durable\n"
-    "once it is printed.\n"
+    "locator is one of\n"
+    "  fs://NAME/PATH    in files: --root or GRAVITON_ROOTS=NAME=DIR:NAME=DIR says which "
+    "directory\n"
+    "                    NAME is\n"
+    "  pg://BUCKET/PATH  in PostgreSQL: in the database of --meta or GRAVITON_META, if that is\n"
+    "                    postgresql://..., else of GRAVITON_PG_URL, else of libpq's own variables\n"
+    "                    (PGHOST and so on); BUCKET is any name\n"
+    "  s3://BUCKET/PATH  in a bucket that is there, of AWS in the region AWS_REGION or of the\n"
+    "                    service that AWS_ENDPOINT_URL names, as AWS_ACCESS_KEY_ID with\n"
+    "                    AWS_SECRET_ACCESS_KEY; PATH is UTF-8\n"
+    "PATH is any 1 to 1024 bytes, kept exactly. ls takes the beginning of a PATH, or none, and\n"
+    "prints size, time and locator of each object; so do put and cp of the new one. A put or copy\n"
+    "appears whole or not at all, and is durable once it is printed.\n"
     "\n"
     "options:\n"
     "  --root NAME=DIR    the directory of fs://NAME/; may be given several times\n"
@@ -536,7 +542,8 @@ static const char object_help[] =
     "  graviton object ls fs://media/2024/\n"
     "  graviton object get fs://media/etc.tar --range 0-511 | xxd\n"
     "  graviton object cp fs://media/etc.tar fs://old/etc.tar --if-absent\n"
-    "  GRAVITON_PG_URL=postgresql://db/graviton graviton object cp fs://media/a pg://media/a\n";
+    "  GRAVITON_PG_URL=postgresql://db/graviton graviton object cp fs://media/a pg://media/a\n"
+    "  tar c /etc | graviton object put s3://backup/etc.tar\n";
 
 const cli_command cli_command_object = {
     .name = "object",

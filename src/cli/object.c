@@ -12,6 +12,8 @@
 #include <strings.h>
 
 #define ORIGIN "object"
+/* As GRAVITON_PG_TIMEOUT has it. */
+#define PATIENCE_MAX_S 86400u
 
 /* Parses what leads to a whole bucket: a path is put in for the parser's sake. */
 static grv_status parse_bucket(const char *text, grv_locator *ret_locator, grv_error *error)
@@ -56,13 +58,10 @@ grv_status cli_object_parse(const char *text, bool prefix, grv_locator *ret_loca
     if (status) {
         return status;
     }
-    if (strcmp(locator.scheme, "s3") == 0) {
-        return grv_error_set(error, GRV_UNSUPPORTED, ORIGIN, "unsupported yet: objects in %s://",
-                             locator.scheme);
-    }
-    if (!is_scheme(&locator, "fs") && !is_scheme(&locator, "pg")) {
+    if (!is_scheme(&locator, "fs") && !is_scheme(&locator, "pg") && !is_scheme(&locator, "s3")) {
         return grv_error_set(error, GRV_INVALID_ARGUMENT, ORIGIN,
-                             "bad locator \"%.120s\": want fs://NAME/PATH or pg://BUCKET/PATH",
+                             "bad locator \"%.120s\": want fs://NAME/PATH, pg://BUCKET/PATH or "
+                             "s3://BUCKET/KEY",
                              text);
     }
     *ret_locator = locator;
@@ -135,6 +134,29 @@ static const char *database_address(const cli_options *options)
     return is_database ? meta : environment_get("GRAVITON_PG_URL");
 }
 
+/* The buckets of the locators of a scheme, each once: malloc'ed, borrowing their names. */
+static grv_status buckets_of(const char *scheme, const grv_locator locators[], size_t count,
+                             const char ***ret_buckets, size_t *ret_used, grv_error *error)
+{
+    const char **buckets = calloc(count, sizeof *buckets);
+    if (!buckets) {
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, ORIGIN, "no memory for the buckets");
+    }
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool known = !is_scheme(&locators[i], scheme);
+        for (size_t k = 0; k < used && !known; k++) {
+            known = strcmp(buckets[k], locators[i].bucket) == 0;
+        }
+        if (!known) {
+            buckets[used++] = locators[i].bucket;
+        }
+    }
+    *ret_buckets = buckets;
+    *ret_used = used;
+    return GRV_OK;
+}
+
 static grv_status pg_open(cli_run *cli, const grv_locator locators[], size_t count, bool writes,
                           cli_object_stores *stores, grv_error *error)
 {
@@ -149,22 +171,49 @@ static grv_status pg_open(cli_run *cli, const grv_locator locators[], size_t cou
     if (status) {
         return status;
     }
-    const char **buckets = calloc(count, sizeof *buckets);
-    if (!buckets) {
-        return grv_error_set(error, GRV_LIMIT_EXCEEDED, ORIGIN, "no memory for the buckets");
+    const char **buckets;
+    size_t used;
+    status = buckets_of("pg", locators, count, &buckets, &used, error);
+    if (!status) {
+        status = grv_object_store_pg_new(stores->database, buckets, used, &stores->pg, error);
+        free(buckets);
     }
-    size_t used = 0;
-    for (size_t i = 0; i < count; i++) {
-        bool known = !is_scheme(&locators[i], "pg");
-        for (size_t k = 0; k < used && !known; k++) {
-            known = strcmp(buckets[k], locators[i].bucket) == 0;
-        }
-        if (!known) {
-            buckets[used++] = locators[i].bucket;
-        }
+    return status;
+}
+
+/* How long a service in trouble is waited for. */
+static grv_status s3_patience(uint64_t *ret_patience_ns, grv_error *error)
+{
+    const char *text = environment_get("GRAVITON_S3_TIMEOUT");
+    uint64_t seconds = 0;
+    if (!text) {
+        return GRV_OK;
     }
-    status = grv_object_store_pg_new(stores->database, buckets, used, &stores->pg, error);
-    free(buckets);
+    grv_status status =
+        cli_number_parse(text, "GRAVITON_S3_TIMEOUT", 1, PATIENCE_MAX_S, &seconds, error);
+    *ret_patience_ns = seconds * UINT64_C(1000000000);
+    return status;
+}
+
+/* Where the service is and who asks it, the environment says. */
+static grv_status s3_open(cli_run *cli, const grv_locator locators[], size_t count,
+                          cli_object_stores *stores, grv_error *error)
+{
+    const char **buckets;
+    size_t used;
+    grv_s3_config config = {0};
+    grv_status status = s3_patience(&config.patience_ns, error);
+    if (!status) {
+        status = grv_s3_open(&config, &stores->service, error);
+    }
+    if (!status) {
+        status = buckets_of("s3", locators, count, &buckets, &used, error);
+    }
+    if (!status) {
+        status =
+            grv_object_store_s3_new(&cli->call, stores->service, buckets, used, &stores->s3, error);
+        free(buckets);
+    }
     return status;
 }
 
@@ -173,13 +222,18 @@ grv_status cli_object_stores_open(cli_run *cli, const grv_locator locators[], si
 {
     bool fs = false;
     bool pg = false;
+    bool s3 = false;
     for (size_t i = 0; i < count; i++) {
         fs = fs || is_scheme(&locators[i], "fs");
         pg = pg || is_scheme(&locators[i], "pg");
+        s3 = s3 || is_scheme(&locators[i], "s3");
     }
     grv_status status = fs ? fs_open(cli, locators, count, &stores->fs, error) : GRV_OK;
     if (!status && pg) {
         status = pg_open(cli, locators, count, writes, stores, error);
+    }
+    if (!status && s3) {
+        status = s3_open(cli, locators, count, stores, error);
     }
     return status;
 }
@@ -188,13 +242,18 @@ void cli_object_stores_close(cli_object_stores *stores)
 {
     grv_mutable_object_store_free(stores->fs);
     grv_mutable_object_store_free(stores->pg);
+    grv_mutable_object_store_free(stores->s3);
     grv_pg_close(stores->database);
+    grv_s3_close(stores->service);
     *stores = (cli_object_stores){0};
 }
 
 grv_mutable_object_store *cli_object_store_of(const cli_object_stores *stores,
                                               const grv_locator *locator)
 {
+    if (is_scheme(locator, "s3")) {
+        return stores->s3;
+    }
     return is_scheme(locator, "pg") ? stores->pg : stores->fs;
 }
 

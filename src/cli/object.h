@@ -9,9 +9,10 @@
 #include "cli/cli.h"
 
 #include <graviton/backend/pg.h>
+#include <graviton/backend/s3.h>
 
-/* Parses a locator of a scheme that this version has: GRV_UNSUPPORTED for one that comes later,
- * GRV_INVALID_ARGUMENT for any other. With `prefix` the path may be left out, or be empty. */
+/* Parses a locator of a scheme that there is; GRV_INVALID_ARGUMENT for any other. With `prefix` the
+ * path may be left out, or be empty. */
 grv_status cli_object_parse(const char *text, bool prefix, grv_locator *ret_locator,
                             grv_error *error);
 
@@ -19,7 +20,9 @@ grv_status cli_object_parse(const char *text, bool prefix, grv_locator *ret_loca
 typedef struct cli_object_stores {
     grv_mutable_object_store *fs;
     grv_mutable_object_store *pg;
+    grv_mutable_object_store *s3;
     grv_pg *database; /* what pg is in */
+    grv_s3 *service;  /* what s3 is in */
 } cli_object_stores;
 
 /*

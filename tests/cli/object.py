@@ -197,9 +197,9 @@ def test_wrong_words(case):
         has(result.err, hint)
         same((result.out, result.err.count("\n")), (b"", 1))
     for locator in ("s3://b/p", "S3://b/p"):
-        result = case.run("object", "get", "--json", locator, expect=1, env=env)
-        same(result.error()["status"], "unsupported")
-    case.run("object", "ls", "s3://b", expect=1, env=env)
+        result = case.run("object", "get", "--json", locator, expect=7, env=env)
+        same(result.error()["status"], "permission")
+        has(result.error()["message"], "AWS_ACCESS_KEY_ID")
 
 
 def test_full_and_broken_stdout(case):

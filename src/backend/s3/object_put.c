@@ -7,6 +7,7 @@
  */
 #include "backend/s3/objects.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,6 +76,7 @@ static size_t part_size_choose(size_t part_size, uint64_t hint)
 
 static put_slot *slot_of(s3_sink *sink, size_t number)
 {
+    assert(number > 0 && sink->slot_count > 0);
     return &sink->slots[(number - 1) % sink->slot_count];
 }
 
