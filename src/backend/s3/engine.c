@@ -347,16 +347,17 @@ static void look_at_waiting(grv_s3 *s3, grv_s3_chain *chain, uint64_t now_ns)
 {
     for (grv_s3_transfer *transfer = chain->first; transfer;) {
         grv_s3_transfer *next = transfer->next;
-        if (transfer->deadline_ns && now_ns >= transfer->deadline_ns) {
+        uint64_t deadline_ns = transfer->deadline_ns ? transfer->deadline_ns : UINT64_MAX;
+        if (now_ns >= deadline_ns) {
             give_up(s3, transfer, GRV_TIMEOUT, "the deadline has passed");
-        } else if (chain == &s3->resting && now_ns >= transfer->due_ns) {
-            chain_remove(transfer);
-            chain_add_first(&s3->queue, transfer);
-        } else if (chain == &s3->resting) {
-            look_by(s3, transfer->due_ns);
-        }
-        if (transfer->chain && transfer->deadline_ns) {
-            look_by(s3, transfer->deadline_ns);
+        } else {
+            look_by(s3, deadline_ns);
+            if (chain == &s3->resting && now_ns >= transfer->due_ns) {
+                chain_remove(transfer);
+                chain_add_first(&s3->queue, transfer);
+            } else if (chain == &s3->resting) {
+                look_by(s3, transfer->due_ns);
+            }
         }
         transfer = next;
     }
