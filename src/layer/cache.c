@@ -474,10 +474,10 @@ static uint64_t figure_read(const uint64_t *sum)
     return __atomic_load_n(sum, __ATOMIC_RELAXED);
 }
 
-void grv_block_store_cache_read(grv_block_store *base, grv_cache_figures *ret_figures,
+void grv_block_store_cache_read(grv_block_store *cache, grv_cache_figures *ret_figures,
                                 grv_error *ret_failure)
 {
-    cache_store *store = cache_of(base);
+    cache_store *store = cache_of(cache);
     const grv_cache_figures *sums = &store->figures;
     *ret_figures = (grv_cache_figures){
         .hits = figure_read(&sums->hits),

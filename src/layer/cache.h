@@ -53,9 +53,9 @@ typedef struct grv_block_cache_config {
 grv_status grv_block_store_cache_new(grv_block_store *inner, const grv_block_cache_config *config,
                                      grv_block_store **ret_store, grv_error *error);
 
-/* The figures of a cache, each exact, not all of one moment; `store` is what new gave. Fills
+/* The figures of a cache, each exact, not all of one moment; `cache` is what new gave. Fills
  * `ret_failure` (NULL allowed) with the first failure of its files; status GRV_OK: none. */
-void grv_block_store_cache_read(grv_block_store *store, grv_cache_figures *ret_figures,
+void grv_block_store_cache_read(grv_block_store *cache, grv_cache_figures *ret_figures,
                                 grv_error *ret_failure);
 
 #endif
