@@ -35,6 +35,7 @@ typedef struct model_pair {
     bool files; /* blocks are files */
     bool framed;
     bool rocks;
+    bool cached;       /* read through the smallest cache, which evicts */
     bool lasts;        /* closed and opened again, all is there */
     size_t blocks_aim; /* blocks of a larger blob, for speed */
 } model_pair;

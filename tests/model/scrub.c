@@ -78,19 +78,21 @@ static void damage(model_run *run, const grv_block_key *key, uint64_t *state)
     close(fd);
 }
 
-/* Reads a damaged blob: what comes is right, and its end never does. */
+/* Reads a damaged blob in the background, so not from a cache: what comes is right, and its end
+ * never does. */
 static void expect_corrupt(model_run *run, unsigned slot)
 {
     const model_content *content = &run->world->contents[slot];
+    const grv_call call = {.priority = GRV_BACKGROUND};
     grv_error error = GRV_ERROR_INIT;
     grv_source *source;
     grv_bytes view;
     size_t at = 0;
     grv_status status =
-        grv_blob_store_open_get(NULL, run->blobs, &content->key, GRV_RANGE_ALL, &source, &error);
+        grv_blob_store_open_get(&call, run->blobs, &content->key, GRV_RANGE_ALL, &source, &error);
     model_expect(run, "open_get of a damaged blob", status, GRV_OK, &error);
     do {
-        status = grv_source_next(NULL, source, SIZE_MAX, &view, &error);
+        status = grv_source_next(&call, source, SIZE_MAX, &view, &error);
         if (!status && (view.size > content->size - at || view.size == 0 ||
                         memcmp(view.data, content->data + at, view.size) != 0)) {
             model_fail(run, "damaged blob %u: wrong bytes, or an end, at %zu", slot, at);

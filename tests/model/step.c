@@ -157,8 +157,11 @@ void model_open(model_run *run, bool create)
 {
     char paths[2][MODEL_PATH_SIZE];
     grv_error error = GRV_ERROR_INIT;
+    char cache[MODEL_PATH_SIZE];
     grv_store_config config = model_config(run, paths);
     config.create = create;
+    snprintf(cache, sizeof cache, "%s/cache?size=1M", run->root);
+    config.cache = run->world->pair->cached ? cache : NULL;
     if (create) {
         config.hash = run->world->hash;
         config.chunker = &run->world->chunker;

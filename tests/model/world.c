@@ -11,6 +11,8 @@ const model_pair model_pairs[] = {
     {"kv+memory", .framed = true, .blocks_aim = 1000},
     {"kv+rocks", .framed = true, .rocks = true, .lasts = true, .blocks_aim = 400},
     {"fs+rocks", .files = true, .rocks = true, .lasts = true, .blocks_aim = 40},
+    {"fs+rocks+cache", .files = true, .rocks = true, .cached = true, .lasts = true,
+     .blocks_aim = 40},
 };
 const size_t model_pair_count = sizeof model_pairs / sizeof model_pairs[0];
 
