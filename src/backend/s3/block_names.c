@@ -94,7 +94,7 @@ grv_status grv_s3_prefix_check(const char *prefix, grv_error *error)
         }
         at += size + 1;
     }
-    return grv_s3_key_check(prefix, error);
+    return *prefix ? grv_s3_key_check(prefix, error) : GRV_OK;
 }
 
 uint64_t grv_s3_position(const grv_block_key *key)
