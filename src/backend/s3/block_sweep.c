@@ -9,20 +9,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Keys that are handed over together. */
+#define DELETE_KEYS (8 * GRV_S3_PAGE_KEYS)
+
 /* ---- Removal ---- */
 
 /* Deletes the objects of blocks, or their copies in quarantine. */
 static grv_status delete_all(const grv_call *call, grv_s3_blocks *blocks,
                              const grv_block_key keys[], size_t count, bool aside, grv_error *error)
 {
-    char(*names)[GRV_S3_NAME_SIZE] = malloc(GRV_S3_PAGE_KEYS * sizeof *names);
-    if (!names) {
+    char(*names)[GRV_S3_NAME_SIZE] = malloc(DELETE_KEYS * sizeof *names);
+    const char **views = malloc(DELETE_KEYS * sizeof *views);
+    if (!names || !views) {
+        free(names);
+        free(views);
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, "s3", "no memory to remove blocks");
     }
-    const char *views[GRV_S3_PAGE_KEYS];
     grv_status status = GRV_OK;
     for (size_t done = 0; done < count && !status;) {
-        size_t n = count - done < GRV_S3_PAGE_KEYS ? count - done : GRV_S3_PAGE_KEYS;
+        size_t n = count - done < DELETE_KEYS ? count - done : DELETE_KEYS;
         for (size_t i = 0; i < n; i++) {
             (aside ? grv_s3_aside_name : grv_s3_block_name)(blocks, &keys[done + i], names[i]);
             views[i] = names[i];
@@ -31,6 +36,7 @@ static grv_status delete_all(const grv_call *call, grv_s3_blocks *blocks,
         done += n;
     }
     free(names);
+    free(views);
     return status;
 }
 

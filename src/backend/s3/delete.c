@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Many deletes in one request. A key that XML cannot hold is deleted by a request of its own. */
+/*
+ * Many deletes in one request, and some of those at once. The service names every key that it has
+ * deleted: one that it does not name is not known to be gone. A key that XML cannot hold is deleted
+ * by a request of its own.
+ */
 #include "backend/s3/client.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Requests that many keys are spread over, and least keys of each. */
+#define DELETE_AT_ONCE  8u
+#define DELETE_KEYS_MIN 64u
 
 static grv_status append(grv_buffer *out, const char *text, grv_error *error)
 {
@@ -42,6 +49,7 @@ static grv_status append_key(grv_buffer *out, const char *key, grv_error *error)
 /* What a service says of the first key that it could not delete. */
 typedef struct verdict {
     bool is_result;
+    size_t gone; /* keys that it names as deleted, or as not there */
     bool has_failed;
     bool is_done; /* the first failure is complete */
     char key[GRV_S3_KEY_MAX + 1];
@@ -67,12 +75,16 @@ static grv_status verdict_end(void *context, const char *const names[], unsigned
 {
     (void)error;
     verdict *found = context;
+    if (depth == 2 && strcmp(names[1], "Deleted") == 0) {
+        found->gone++;
+    }
     if (found->is_done || depth < 2 || strcmp(names[1], "Error") != 0) {
         return GRV_OK;
     }
     if (depth == 2) {
         /* That it was not there is what was wanted. */
         bool absent = strcmp(found->code, "NoSuchKey") == 0;
+        found->gone += absent;
         found->has_failed = !absent;
         found->is_done = !absent;
     } else if (depth == 3 && strcmp(names[2], "Key") == 0) {
@@ -85,7 +97,7 @@ static grv_status verdict_end(void *context, const char *const names[], unsigned
     return GRV_OK;
 }
 
-static grv_status check_answer(const grv_s3 *s3, const char *bucket, grv_bytes xml,
+static grv_status check_answer(const grv_s3 *s3, const char *bucket, grv_bytes xml, size_t listed,
                                grv_error *error)
 {
     verdict found = {0};
@@ -105,44 +117,107 @@ static grv_status check_answer(const grv_s3 *s3, const char *bucket, grv_bytes x
                              grv_s3_where(s3), found.code, found.message[0] ? ": " : "",
                              found.message);
     }
+    if (found.gone != listed) {
+        return grv_error_set(error, GRV_UNAVAILABLE, "s3",
+                             "cannot remove objects of s3://%.63s at %.80s: the answer names %zu "
+                             "of %zu as gone",
+                             bucket, grv_s3_where(s3), found.gone, listed);
+    }
     return GRV_OK;
 }
 
-/* The keys that XML can hold. */
-static grv_status delete_listed(const grv_call *call, grv_s3 *s3, const char *bucket,
-                                const char *const keys[], size_t count, grv_error *error)
-{
+/* One DeleteObjects. */
+typedef struct deletion {
+    grv_s3_request request;
     grv_buffer body;
     grv_buffer answer;
-    grv_buffer_init(&body, (size_t)16 << 20);
-    grv_buffer_init(&answer, GRV_S3_XML_MAX);
-    grv_status status = append(&body, "<Delete><Quiet>true</Quiet>", error);
-    size_t listed = 0;
+    size_t listed;
+} deletion;
+
+static const grv_s3_pair delete_query = {"delete", ""};
+
+/* Lists those of the keys that XML can hold. */
+static grv_status deletion_fill(deletion *one, const char *bucket, const char *const keys[],
+                                size_t count, grv_error *error)
+{
+    grv_status status = append(&one->body, "<Delete>", error);
     for (size_t i = 0; i < count && !status; i++) {
         if (fits_xml(keys[i])) {
-            status = append_key(&body, keys[i], error);
-            listed++;
+            status = append_key(&one->body, keys[i], error);
+            one->listed++;
         }
     }
     if (!status) {
-        status = append(&body, "</Delete>", error);
+        status = append(&one->body, "</Delete>", error);
     }
-    if (!status && listed > 0) {
-        const grv_s3_pair query[] = {{"delete", ""}};
-        grv_s3_request request = {.method = GRV_S3_POST,
-                                  .bucket = bucket,
-                                  .query = query,
-                                  .query_count = 1,
-                                  .body = grv_buffer_bytes(&body),
-                                  .md5 = true,
-                                  .out = &answer};
-        status = grv_s3_run(call, s3, &request, 1, error);
-        if (!status) {
-            status = check_answer(s3, bucket, grv_buffer_bytes(&answer), error);
+    one->request = (grv_s3_request){.method = GRV_S3_POST,
+                                    .bucket = bucket,
+                                    .query = &delete_query,
+                                    .query_count = 1,
+                                    .body = grv_buffer_bytes(&one->body),
+                                    .md5 = true,
+                                    .out = &one->answer};
+    return status;
+}
+
+/* Sends all, and waits for all. */
+static grv_status deletions_run(const grv_call *call, grv_s3 *s3, const char *bucket,
+                                deletion all[], size_t count, grv_error *error)
+{
+    grv_status status = GRV_OK;
+    for (size_t i = 0; i < count; i++) {
+        if (all[i].listed > 0) {
+            grv_s3_submit(call, s3, &all[i].request);
         }
     }
-    grv_buffer_done(&answer);
-    grv_buffer_done(&body);
+    for (size_t i = 0; i < count; i++) {
+        grv_error one = GRV_ERROR_INIT;
+        grv_status failed = GRV_OK;
+        if (all[i].listed > 0) {
+            failed = grv_s3_wait(call, s3, &all[i].request, &one);
+        }
+        if (all[i].listed > 0 && !failed) {
+            failed =
+                check_answer(s3, bucket, grv_buffer_bytes(&all[i].answer), all[i].listed, &one);
+        }
+        if (failed && !status) {
+            status = failed;
+            if (error) {
+                *error = one;
+            }
+        }
+    }
+    return status;
+}
+
+/* The keys that XML can hold. Some requests at once, since a service deletes the keys of one after
+ * another. */
+static grv_status delete_listed(const grv_call *call, grv_s3 *s3, const char *bucket,
+                                const char *const keys[], size_t count, grv_error *error)
+{
+    size_t part = (count + DELETE_AT_ONCE - 1) / DELETE_AT_ONCE;
+    part = part < DELETE_KEYS_MIN ? DELETE_KEYS_MIN : part;
+    part = part > GRV_S3_PAGE_MAX ? GRV_S3_PAGE_MAX : part;
+    size_t parts = (count + part - 1) / part;
+    deletion *all = calloc(parts ? parts : 1, sizeof *all);
+    if (!all) {
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "s3", "no memory for %zu requests", parts);
+    }
+    grv_status status = GRV_OK;
+    for (size_t i = 0; i < parts && !status; i++) {
+        size_t left = count - i * part;
+        grv_buffer_init(&all[i].body, (size_t)16 << 20);
+        grv_buffer_init(&all[i].answer, GRV_S3_XML_MAX);
+        status = deletion_fill(&all[i], bucket, keys + i * part, left < part ? left : part, error);
+    }
+    if (!status) {
+        status = deletions_run(call, s3, bucket, all, parts, error);
+    }
+    for (size_t i = 0; i < parts; i++) {
+        grv_buffer_done(&all[i].answer);
+        grv_buffer_done(&all[i].body);
+    }
+    free(all);
     return status;
 }
 
@@ -169,7 +244,6 @@ static grv_status delete_others(const grv_call *call, grv_s3 *s3, const char *bu
 grv_status grv_s3_delete_many(const grv_call *call, grv_s3 *s3, const char *bucket,
                               const char *const keys[], size_t count, grv_error *error)
 {
-    assert(count <= GRV_S3_PAGE_MAX);
     bool all_fit = true;
     for (size_t i = 0; i < count; i++) {
         all_fit = all_fit && fits_xml(keys[i]);

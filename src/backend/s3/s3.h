@@ -202,8 +202,9 @@ grv_status grv_s3_xml_text(grv_bytes xml, const char *root, const char *name, ch
                            size_t size, grv_error *error);
 
 /*
- * Deletes up to 1000 keys with one request (DeleteObjects). Keys that were not there are no
- * failure. The first key that the service could not delete is the failure.
+ * Deletes keys, up to 1000 with one request (DeleteObjects), some requests at once. Keys that were
+ * not there are no failure. GRV_OK means that the service has confirmed every key; else the first
+ * one that it could not delete is the failure.
  */
 grv_status grv_s3_delete_many(const grv_call *call, grv_s3 *s3, const char *bucket,
                               const char *const keys[], size_t count, grv_error *error);
