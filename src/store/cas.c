@@ -93,6 +93,11 @@ grv_status grv_cas_put_begin(const grv_call *call, grv_cas *cas, grv_error *erro
         grv_wait(call, &cas->puts_admitted, &cas->puts_lock);
         status = grv_call_check(call, "cas", error);
     }
+    if (!status && cas->puts_forbidden) {
+        status = grv_error_set(error, GRV_UNAVAILABLE, "cas",
+                               "a collection or scrub of the store has not ended its work: run "
+                               "`graviton gc`, which finishes it");
+    }
     if (!status) {
         cas->open_puts++;
     }
@@ -149,6 +154,14 @@ void grv_cas_puts_admit(grv_blob_store *store)
     pthread_mutex_lock(&cas->puts_lock);
     cas->puts_excluded = false;
     pthread_cond_broadcast(&cas->puts_admitted);
+    pthread_mutex_unlock(&cas->puts_lock);
+}
+
+void grv_cas_puts_forbid(grv_blob_store *store, bool forbidden)
+{
+    grv_cas *cas = cas_of(store);
+    pthread_mutex_lock(&cas->puts_lock);
+    cas->puts_forbidden = forbidden;
     pthread_mutex_unlock(&cas->puts_lock);
 }
 

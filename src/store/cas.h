@@ -49,6 +49,7 @@ typedef struct grv_cas {
     pthread_cond_t puts_admitted;
     unsigned open_puts;
     bool puts_excluded;
+    bool puts_forbidden;
     bool maintained; /* a job of maintain.h runs */
 } grv_cas;
 
@@ -66,6 +67,9 @@ void grv_cas_maintenance_end(grv_blob_store *store);
  * looks after the store. */
 grv_status grv_cas_puts_exclude(grv_blob_store *store, grv_error *error);
 void grv_cas_puts_admit(grv_blob_store *store);
+
+/* Whether puts fail, GRV_UNAVAILABLE, instead of waiting: until a collection has ended well. */
+void grv_cas_puts_forbid(grv_blob_store *store, bool forbidden);
 
 /* Memory of one tile, from the spares or new; NULL without memory. Thread-safe. */
 uint8_t *grv_cas_tile_new(grv_cas *cas);

@@ -176,18 +176,14 @@ static grv_status collect_alone(const grv_call *call, grv_store *store,
                                 grv_error *error)
 {
     bool unsure = false;
-    if (!store->session) {
+    if (config->dry_run && !store->session) {
         return collect_exclusive(call, store, config, ret_report, &unsure, error);
     }
-    grv_status status = grv_pg_session_exclude(call, store->session, error);
-    if (status) {
-        return status;
-    }
-    status = collect_exclusive(call, store, config, ret_report, &unsure, error);
-    if (unsure) {
-        grv_pg_session_abandon(store->session);
-    } else {
-        grv_pg_session_admit(store->session);
+    grv_status status = grv_store_alone_begin(call, store, error);
+    if (!status) {
+        status = collect_exclusive(call, store, config, ret_report, &unsure, error);
+        unsure = unsure || ((status || config->dry_run) && grv_store_alone_inherits(store));
+        grv_store_alone_end(store, unsure);
     }
     return status;
 }

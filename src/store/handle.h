@@ -23,7 +23,22 @@ struct grv_store {
     grv_block_store *blocks; /* the cache, where there is one, over the blocks themselves */
     grv_manifest_repo *manifests;
     grv_blob_store *blobs;
+    bool has_mark; /* see alone.c */
+    bool inherits;
 };
+
+/*
+ * alone.c: begins work that has the store to itself, in all processes; GRV_UNAVAILABLE while others
+ * write. Puts of this process are kept out by grv_cas_puts_exclude. It ends with
+ * grv_store_alone_end; `unsure`: something that was asked for may yet happen, so that no put may
+ * begin until a collection has ended well. That of earlier work, where this inherits it, only such
+ * a collection makes sure.
+ */
+grv_status grv_store_alone_begin(const grv_call *call, grv_store *store, grv_error *error);
+bool grv_store_alone_inherits(const grv_store *store);
+void grv_store_alone_end(grv_store *store, bool unsure);
+/* For opening: looks whether such work was left unended. */
+grv_status grv_store_alone_look(const grv_call *call, grv_store *store, grv_error *error);
 
 /*
  * Opens the blocks in the bucket that the store's place names, and asks whether that lets objects

@@ -655,6 +655,9 @@ grv_status grv_store_open(const grv_call *call, const grv_store_config *config,
     if (!status) {
         status = open_blobs(config, store, error);
     }
+    if (!status) {
+        status = grv_store_alone_look(call, store, error);
+    }
     if (status) {
         grv_store_close(store);
         return status;

@@ -145,7 +145,7 @@ static bool puts_exclude(const scrub_reader *reader)
     if (grv_cas_puts_exclude(grv_store_blobs(store), NULL)) {
         return false;
     }
-    if (store->session && grv_pg_session_exclude(reader->run->call, store->session, NULL)) {
+    if (grv_store_alone_begin(reader->run->call, store, NULL)) {
         grv_cas_puts_admit(grv_store_blobs(store));
         return false;
     }
@@ -155,11 +155,7 @@ static bool puts_exclude(const scrub_reader *reader)
 static void puts_admit(const scrub_reader *reader)
 {
     grv_store *store = reader->run->store;
-    if (store->session && reader->unsure) {
-        grv_pg_session_abandon(store->session);
-    } else if (store->session) {
-        grv_pg_session_admit(store->session);
-    }
+    grv_store_alone_end(store, reader->unsure || grv_store_alone_inherits(store));
     grv_cas_puts_admit(grv_store_blobs(store));
 }
 

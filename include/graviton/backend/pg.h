@@ -106,6 +106,9 @@ void grv_pg_session_admit(grv_pg_session *session);
  * work has. For whoever cannot tell whether all that he has asked for is over. */
 void grv_pg_session_abandon(grv_pg_session *session);
 
+/* Whether whoever has the store to himself has taken over such work of another's. */
+bool grv_pg_session_inherits(grv_pg_session *session);
+
 /* A number that grows whenever the session was lost and another one taken: others may have had the
  * store to themselves in between. Thread-safe. */
 uint64_t grv_pg_session_epoch(const grv_pg_session *session);

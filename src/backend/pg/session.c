@@ -77,7 +77,8 @@ struct grv_pg_session {
     uint8_t id[GRV_PG_SESSION_ID_SIZE];
     bool expired;   /* its row is gone */
     bool blocked;   /* somebody's exclusive work has not ended */
-    bool exclusive; /* it took the lock exclusively */
+    bool exclusive; /* it took the lock exclusively, */
+    bool inherits;  /* and the mark was another's, who has not ended his work */
     uint64_t epoch; /* atomic: ids that it has had */
 };
 
@@ -336,7 +337,8 @@ grv_status grv_pg_session_exclude(const grv_call *call, grv_pg_session *session,
     uint8_t id[GRV_PG_SESSION_ID_SIZE];
     grv_status status = grv_pg_session_current(call, session, id, error);
     /* Work that somebody has left is what this is to finish. */
-    if (status && !(status == GRV_UNAVAILABLE && session_is_blocked(session))) {
+    bool inherits = status == GRV_UNAVAILABLE && session_is_blocked(session);
+    if (status && !inherits) {
         return status;
     }
     pthread_mutex_lock(&session->lock);
@@ -347,6 +349,7 @@ grv_status grv_pg_session_exclude(const grv_call *call, grv_pg_session *session,
     }
     if (!status) {
         session->exclusive = true;
+        session->inherits = inherits;
         status = begin_exclusive(call, session, error);
     }
     pthread_mutex_unlock(&session->lock);
@@ -411,6 +414,14 @@ void grv_pg_session_abandon(grv_pg_session *session)
     }
     session->exclusive = false;
     pthread_mutex_unlock(&session->lock);
+}
+
+bool grv_pg_session_inherits(grv_pg_session *session)
+{
+    pthread_mutex_lock(&session->lock);
+    bool inherits = session->exclusive && session->inherits;
+    pthread_mutex_unlock(&session->lock);
+    return inherits;
 }
 
 uint64_t grv_pg_session_epoch(const grv_pg_session *session)
