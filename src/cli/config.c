@@ -274,6 +274,33 @@ static grv_status pg_parse(cli_config *config, grv_error *error)
     return status;
 }
 
+/* What only blocks in S3 heed. */
+static grv_status s3_parse(cli_config *config, grv_error *error)
+{
+    const char *connections = environment_get("GRAVITON_S3_CONNECTIONS");
+    const char *patience = environment_get("GRAVITON_S3_TIMEOUT");
+    uint64_t number;
+    grv_status status = GRV_OK;
+    if (config->place.blocks != GRV_BLOCKS_S3) {
+        return GRV_OK;
+    }
+    config->store.s3 = &config->s3;
+    if (connections) {
+        status = cli_number_parse(connections, "GRAVITON_S3_CONNECTIONS", 1, GRV_S3_CONNECTIONS_MAX,
+                                  &number, error);
+    }
+    if (connections && !status) {
+        config->s3.connections = (unsigned)number;
+    }
+    if (patience && !status) {
+        status = cli_number_parse(patience, "GRAVITON_S3_TIMEOUT", 1, PATIENCE_MAX, &number, error);
+    }
+    if (patience && !status) {
+        config->s3.patience_ns = number * UINT64_C(1000000000);
+    }
+    return status;
+}
+
 /* The rest, once it is known which store is meant; after a failure everything is freed. */
 static grv_status config_complete(cli_config *config, const cli_options *options, grv_status status,
                                   grv_error *error)
@@ -290,6 +317,9 @@ static grv_status config_complete(cli_config *config, const cli_options *options
     }
     if (!status) {
         status = pg_parse(config, error);
+    }
+    if (!status) {
+        status = s3_parse(config, error);
     }
     if (status) {
         cli_config_done(config);

@@ -77,7 +77,8 @@ const char cli_help_common[] =
     "GRAVITON_META. Also GRAVITON_RESERVE and GRAVITON_CACHE; and for PostgreSQL\n"
     "GRAVITON_PG_CONNECTIONS (8), GRAVITON_PG_TIMEOUT (60 seconds without an answer) and\n"
     "GRAVITON_PG_ALLOW_UNSAFE; for S3 AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID,\n"
-    "AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_CA_BUNDLE.\n";
+    "AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_CA_BUNDLE, GRAVITON_S3_CONNECTIONS (32) and\n"
+    "GRAVITON_S3_TIMEOUT (60 seconds without an answer).\n";
 
 grv_status cli_help_print(cli_run *cli, const cli_command *command, grv_error *error)
 {
