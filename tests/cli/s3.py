@@ -54,7 +54,7 @@ def bucket():
 
 
 def use(case, name, meta=None, prefix="/some/prefix"):
-    """Makes the case's runs use this bucket; metadata in a database of its own unless it is named."""
+    """Makes the case's runs use this bucket; metadata in a database of its own unless named."""
     case.env.update(GATEWAY.environment())
     case.env["GRAVITON_BLOCKS"] = f"s3://{name}{prefix}"
     case.env["GRAVITON_META"] = meta or database(case)[1]
@@ -230,12 +230,13 @@ def test_what_is_wrong_is_said(case):
     use(case, name)
     case.put(b"x")
     secret = GATEWAY.secret
+    nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
     for env, code, words in (
         ({"AWS_SECRET_ACCESS_KEY": "open sesame"}, 7, ["secret"]),
         ({"AWS_ACCESS_KEY_ID": "nobody"}, 7, ["key"]),
         ({"AWS_SECRET_ACCESS_KEY": ""}, 7, ["AWS_SECRET_ACCESS_KEY"]),
         ({"GRAVITON_BLOCKS": "s3://no-such-bucket-here/p"}, 3, ["no-such-bucket-here"]),
-        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "GRAVITON_S3_TIMEOUT": "1"}, 5, ["127.0.0.1:1"]),
+        (dict(nobody, GRAVITON_S3_TIMEOUT="1"), 5, ["127.0.0.1:1"]),
         ({"AWS_ENDPOINT_URL": "ftp://127.0.0.1:1"}, 2, ["http"]),
         ({"GRAVITON_BLOCKS": f"s3://{name}/some/../prefix"}, 2, [".."]),
         ({"GRAVITON_BLOCKS": f"s3://{name}/some/prefix?secret=sesame"}, 2, ["endpoint="]),
@@ -249,8 +250,7 @@ def test_what_is_wrong_is_said(case):
     same(len(case.run("ls").rows()), 1)
     blocks = case.env["GRAVITON_BLOCKS"]
     place = f"{blocks}?endpoint={GATEWAY.url}&region=eu-9&style=path&connections=3"
-    env = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "GRAVITON_BLOCKS": place}
-    same(len(case.run("ls", env=env).rows()), 1)
+    same(len(case.run("ls", env=dict(nobody, GRAVITON_BLOCKS=place)).rows()), 1)
 
 
 def test_halves_that_do_not_belong_together(case):
