@@ -318,36 +318,46 @@ static size_t unknown(grv_s3_blocks *blocks, uint64_t stamp, const grv_block_key
     return left;
 }
 
+/* Asks for those that are not remembered, and remembers what was found. `places` has room for all.
+ */
+static grv_status missing_ask(const grv_call *call, grv_s3_blocks *blocks,
+                              const grv_block_key keys[], size_t count, size_t places[],
+                              bool there[], grv_error *error)
+{
+    uint64_t stamp = grv_s3_present_stamp(&blocks->present);
+    size_t left = unknown(blocks, stamp, keys, NULL, count, places);
+    grv_status status = GRV_OK;
+    if (left > 0) {
+        status = learn(call, blocks, error);
+        left = unknown(blocks, stamp, keys, places, left, places);
+    }
+    if (!status) {
+        status = look_at(call, blocks, keys, places, left, false, there, error);
+    }
+    for (size_t i = 0; i < left && !status; i++) {
+        if (there[places[i]]) {
+            grv_s3_present_add(&blocks->present, stamp, &keys[places[i]]);
+        } else {
+            grv_s3_absent_note(&blocks->present, &keys[places[i]]);
+        }
+    }
+    return status;
+}
+
 grv_status grv_s3_blocks_missing(const grv_call *call, grv_block_store *store,
                                  const grv_block_key keys[], size_t count, bool ret_missing[],
                                  grv_error *error)
 {
-    grv_s3_blocks *blocks = (grv_s3_blocks *)store;
-    size_t *places = malloc(count * sizeof *places);
+    size_t *places = calloc(count, sizeof *places);
     bool *there = malloc(count * sizeof *there);
-    grv_status status = GRV_OK;
     if (!places || !there) {
-        status = grv_error_set(error, GRV_LIMIT_EXCEEDED, "s3", "no memory for %zu keys", count);
+        free(places);
+        free(there);
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "s3", "no memory for %zu keys", count);
     }
-    if (!status) {
-        memset(there, 1, count * sizeof *there);
-        uint64_t stamp = grv_s3_present_stamp(&blocks->present);
-        size_t left = unknown(blocks, stamp, keys, NULL, count, places);
-        if (left > 0) {
-            status = learn(call, blocks, error);
-            left = unknown(blocks, stamp, keys, places, left, places);
-        }
-        if (!status) {
-            status = look_at(call, blocks, keys, places, left, false, there, error);
-        }
-        for (size_t i = 0; i < left && !status; i++) {
-            if (there[places[i]]) {
-                grv_s3_present_add(&blocks->present, stamp, &keys[places[i]]);
-            } else {
-                grv_s3_absent_note(&blocks->present, &keys[places[i]]);
-            }
-        }
-    }
+    memset(there, 1, count * sizeof *there);
+    grv_status status =
+        missing_ask(call, (grv_s3_blocks *)store, keys, count, places, there, error);
     for (size_t i = 0; i < count && !status; i++) {
         ret_missing[i] = !there[i];
     }

@@ -231,7 +231,8 @@ grv_status grv_s3_scan_new(grv_s3_blocks *blocks, bool aside,
 {
     grv_s3_scan *scan = calloc(1, sizeof *scan);
     if (!scan) {
-        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "s3", "no memory for a list");
+        grv_error_set(error, GRV_LIMIT_EXCEEDED, "s3", "no memory for a list");
+        return GRV_LIMIT_EXCEEDED;
     }
     scan->blocks = blocks;
     scan->aside = aside;

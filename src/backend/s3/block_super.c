@@ -29,8 +29,8 @@ static grv_status super_read(const grv_call *call, grv_s3_blocks *blocks, grv_bu
         return grv_error_set(error, status, "s3", "there is no superblock %s in bucket %s", name,
                              blocks->bucket);
     }
-    bool too_long = status && request.answer.content_length > GRV_SUPERBLOCK_MAX &&
-                    request.answer.http == 200;
+    bool too_long =
+        status && request.answer.content_length > GRV_SUPERBLOCK_MAX && request.answer.http == 200;
     if (too_long || (!status && out->size == 0)) {
         return grv_error_set(error, GRV_CORRUPT, "s3",
                              "the superblock %s in bucket %s has %s, want 1 to %u bytes", name,

@@ -169,12 +169,12 @@ grv_status grv_s3_blocks_quarantine(const grv_call *call, grv_block_store *store
                      .keys = keys,
                      .moved = calloc(count, sizeof *run.moved),
                      .places = malloc(count * sizeof *run.places)};
-    grv_status status = GRV_OK;
     if (!run.moved || !run.places) {
-        status = grv_error_set(error, GRV_LIMIT_EXCEEDED, "s3", "no memory for %zu keys", count);
-    } else {
-        status = aside_all(call, &run, count, error);
+        free(run.moved);
+        free(run.places);
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "s3", "no memory for %zu keys", count);
     }
+    grv_status status = aside_all(call, &run, count, error);
     if (!status) {
         memcpy(ret_moved, run.moved, count * sizeof *run.moved);
     }
@@ -238,7 +238,7 @@ grv_status grv_s3_blocks_sweep(const grv_call *call, grv_block_store *store, boo
     if (status) {
         return status;
     }
-    sweep_round *round = malloc(sizeof *round);
+    sweep_round *round = calloc(1, sizeof *round);
     if (!round) {
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, "s3", "no memory for a sweep");
     }
