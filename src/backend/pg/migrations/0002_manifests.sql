@@ -219,10 +219,8 @@ ALTER TABLE graviton.blob_manifest_page ALTER COLUMN bytes SET STORAGE EXTERNAL;
 -- The store's commit numbers. A root holds its own in its bytes, so it is drawn before.
 CREATE SEQUENCE graviton.blob_sequence;
 
--- What a root's bytes must be is checked by a trigger (0003), which costs each insert far less than
--- a CHECK: that is parsed and planned anew with every statement.
--- What else a root must be is checked by trigger blob_check: a CHECK would be parsed and planned
--- anew by every statement, and cost more than all the rest of an insert.
+-- What else a root must be is checked by trigger blob_check (0003): a CHECK would be parsed and
+-- planned anew by every statement, and cost more than all the rest of an insert.
 CREATE TABLE graviton.blob (
     alg core.hash_alg NOT NULL,
     hash_bytes core.hash_bytes NOT NULL,
