@@ -274,31 +274,36 @@ static grv_status pg_parse(cli_config *config, grv_error *error)
     return status;
 }
 
-/* What only blocks in S3 heed. */
-static grv_status s3_parse(cli_config *config, grv_error *error)
+grv_status cli_config_s3(grv_s3_config *s3, grv_error *error)
 {
     const char *connections = environment_get("GRAVITON_S3_CONNECTIONS");
     const char *patience = environment_get("GRAVITON_S3_TIMEOUT");
     uint64_t number;
     grv_status status = GRV_OK;
-    if (config->place.blocks != GRV_BLOCKS_S3) {
-        return GRV_OK;
-    }
-    config->store.s3 = &config->s3;
     if (connections) {
         status = cli_number_parse(connections, "GRAVITON_S3_CONNECTIONS", 1, GRV_S3_CONNECTIONS_MAX,
                                   &number, error);
     }
     if (connections && !status) {
-        config->s3.connections = (unsigned)number;
+        s3->connections = (unsigned)number;
     }
     if (patience && !status) {
         status = cli_number_parse(patience, "GRAVITON_S3_TIMEOUT", 1, PATIENCE_MAX, &number, error);
     }
     if (patience && !status) {
-        config->s3.patience_ns = number * UINT64_C(1000000000);
+        s3->patience_ns = number * UINT64_C(1000000000);
     }
     return status;
+}
+
+/* What only blocks in S3 heed. */
+static grv_status s3_parse(cli_config *config, grv_error *error)
+{
+    if (config->place.blocks != GRV_BLOCKS_S3) {
+        return GRV_OK;
+    }
+    config->store.s3 = &config->s3;
+    return cli_config_s3(&config->s3, error);
 }
 
 /* The rest, once it is known which store is meant; after a failure everything is freed. */

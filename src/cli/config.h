@@ -52,6 +52,10 @@ grv_status cli_config_init(cli_config *ret_config, const cli_options *options, g
 grv_status cli_config_meta(cli_config *ret_config, const cli_options *options, const char **ret_url,
                            grv_error *error);
 
+/* Reads how S3 is asked, as the environment says beside what the library reads there itself: sets
+ * what it finds. */
+grv_status cli_config_s3(grv_s3_config *s3, grv_error *error);
+
 /* As cli_config_init, for a store that `level` alone names, of a command that has several. */
 grv_status cli_config_init_at(cli_config *ret_config, const cli_options *options,
                               const cli_config_level *level, grv_error *error);

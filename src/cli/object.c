@@ -12,8 +12,6 @@
 #include <strings.h>
 
 #define ORIGIN "object"
-/* As GRAVITON_PG_TIMEOUT has it. */
-#define PATIENCE_MAX_S 86400u
 
 /* Parses what leads to a whole bucket: a path is put in for the parser's sake. */
 static grv_status parse_bucket(const char *text, grv_locator *ret_locator, grv_error *error)
@@ -181,20 +179,6 @@ static grv_status pg_open(cli_run *cli, const grv_locator locators[], size_t cou
     return status;
 }
 
-/* How long a service in trouble is waited for. */
-static grv_status s3_patience(uint64_t *ret_patience_ns, grv_error *error)
-{
-    const char *text = environment_get("GRAVITON_S3_TIMEOUT");
-    uint64_t seconds = 0;
-    if (!text) {
-        return GRV_OK;
-    }
-    grv_status status =
-        cli_number_parse(text, "GRAVITON_S3_TIMEOUT", 1, PATIENCE_MAX_S, &seconds, error);
-    *ret_patience_ns = seconds * UINT64_C(1000000000);
-    return status;
-}
-
 /* Where the service is and who asks it, the environment says. */
 static grv_status s3_open(cli_run *cli, const grv_locator locators[], size_t count,
                           cli_object_stores *stores, grv_error *error)
@@ -202,7 +186,7 @@ static grv_status s3_open(cli_run *cli, const grv_locator locators[], size_t cou
     const char **buckets;
     size_t used;
     grv_s3_config config = {0};
-    grv_status status = s3_patience(&config.patience_ns, error);
+    grv_status status = cli_config_s3(&config, error);
     if (!status) {
         status = grv_s3_open(&config, &stores->service, error);
     }

@@ -71,9 +71,17 @@ const char *grv_s3_where(const grv_s3 *s3);
 
 /*
  * Opens an object store `s3://NAME/` for each of the names. Paths are UTF-8; others are
- * GRV_UNSUPPORTED. A put holds a few parts of 8 MiB (of more where the object is larger than
- * 80 GB), a get some ranges of 8 MiB. A tag says which bytes, not which put: putting the same bytes
- * anew may keep it.
+ * GRV_UNSUPPORTED. A put of up to 16 MiB is one request, a larger one a multipart upload; it holds
+ * 40 MiB, and more from 8 GB on, when parts grow from 8 to 64 MiB (with `if_absent` 64 MiB at
+ * once). A get holds five ranges of 8 MiB. A tag is the ETag: it says which bytes, not which put,
+ * so putting the same bytes anew may keep it. With `if_absent`, objects of more than 64 MiB are
+ * GRV_UNSUPPORTED where the service's uploads replace regardless; the first such put finds out, by
+ * an object `.graviton-probe-*` that it removes. Copies are the service's own, but for `if_absent`.
+ *
+ * A put that did not succeed aborts its upload when its sink is freed, and looks for those that it
+ * may have made without hearing of them. Where the service does not answer within ten seconds, or
+ * the process is killed, an upload stays open, invisible, until somebody aborts it: the bucket's
+ * rule for unfinished uploads (AbortIncompleteMultipartUpload), if it has one.
  */
 grv_status grv_object_store_s3_new(const grv_call *call, grv_s3 *s3, const char *const buckets[],
                                    size_t bucket_count, grv_mutable_object_store **ret_store,

@@ -105,7 +105,7 @@ static grv_status copy_single(const grv_call *call, const copy_run *run, grv_obj
         return source_replaced(run, error);
     }
     if (status) {
-        return grv_s3_objects_prefix(run->to, status, error);
+        return status;
     }
     char plain[GRV_S3_ETAG_MAX + 1];
     grv_s3_etag_copy(plain, etag, strlen(etag));
@@ -175,7 +175,7 @@ static grv_status part_end(const grv_call *call, const copy_run *run, grv_s3_upl
         grv_s3_etag_copy(plain, etag, strlen(etag));
         status = grv_s3_upload_keep(upload, number, plain, error);
     }
-    return grv_s3_objects_prefix(run->to, status, error);
+    return status;
 }
 
 static grv_status parts_copy(const grv_call *call, const copy_run *run, grv_s3_upload *upload,

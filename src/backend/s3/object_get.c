@@ -102,9 +102,10 @@ static grv_status slot_check(const s3_source *source, const get_slot *slot, grv_
                     (!status && (strcmp(answer->etag, source->info.tag) != 0 ||
                                  answer->object_size != source->info.size_bytes));
     if (replaced) {
-        status = grv_error_set(error, GRV_CONFLICT, ORIGIN, "replaced while it was read");
+        grv_error_set(error, GRV_CONFLICT, ORIGIN, "replaced while it was read");
+        return grv_s3_objects_prefix(&source->locator, GRV_CONFLICT, error);
     }
-    return grv_s3_objects_prefix(&source->locator, status, error);
+    return status;
 }
 
 /* Waits for the oldest range. One that failed before anybody waited for it is tried once more. */
@@ -272,11 +273,12 @@ static grv_status open_first(const grv_call *call, grv_s3_objects *store,
     if (status == GRV_NOT_FOUND) {
         return grv_s3_objects_absent(locator, error);
     }
-    grv_object_info info = {0};
-    if (!status) {
-        status = grv_s3_objects_info(answer->etag, answer->object_size, answer->modified_ns, &info,
-                                     error);
+    if (status) {
+        return status;
     }
+    grv_object_info info = {0};
+    status =
+        grv_s3_objects_info(answer->etag, answer->object_size, answer->modified_ns, &info, error);
     if (!status) {
         uint64_t want = info.size_bytes < range.first ? 0 : info.size_bytes - range.first;
         want = want < size ? want : size;

@@ -64,8 +64,6 @@ static grv_status cursor_fetch(const grv_call *call, s3_cursor *cursor, size_t c
     grv_status status = grv_s3_list(call, cursor->store->s3, cursor->bucket, cursor->ask_prefix,
                                     after, most, &page, error);
     if (status) {
-        grv_error_prefix(error, "list of %s://%s/%.200s", GRV_S3_OBJECTS_SCHEME, cursor->bucket,
-                         cursor->ask_prefix);
         return status;
     }
     if (page.truncated && page.count == 0) {

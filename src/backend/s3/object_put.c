@@ -119,7 +119,7 @@ static grv_status part_wait(const grv_call *call, s3_sink *sink, grv_error *erro
         status = grv_s3_upload_keep(&sink->upload, sink->oldest - 1, slot->part.request.answer.etag,
                                     error);
     }
-    return grv_s3_objects_prefix(&sink->locator, status, error);
+    return status;
 }
 
 /* Sends the part that was filled. */
@@ -275,7 +275,7 @@ static grv_status single_put(const grv_call *call, s3_sink *sink, grv_object_inf
             return grv_s3_objects_exists(&sink->locator, error);
         }
     } else if (status) {
-        return grv_s3_objects_prefix(&sink->locator, status, error);
+        return status;
     }
     return grv_s3_objects_made(call, sink->store, &sink->locator, sink->put_id, sink->total,
                                request.answer.etag, ret_info, error);

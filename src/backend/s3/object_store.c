@@ -119,7 +119,7 @@ static grv_status absent_or_no_bucket(const grv_call *call, grv_s3_objects *stor
     if (error) {
         *error = mine;
     }
-    return grv_s3_objects_prefix(locator, status, error);
+    return status;
 }
 
 grv_status grv_s3_objects_ask(const grv_call *call, grv_s3_objects *store,
@@ -137,11 +137,12 @@ grv_status grv_s3_objects_ask(const grv_call *call, grv_s3_objects *store,
     if (status == GRV_NOT_FOUND) {
         return absent_or_no_bucket(call, store, locator, error);
     }
-    grv_s3_object_facts facts = {0};
-    if (!status) {
-        status = grv_s3_objects_info(request.answer.etag, request.answer.content_length,
-                                     request.answer.modified_ns, &facts.info, error);
+    if (status) {
+        return status;
     }
+    grv_s3_object_facts facts = {0};
+    status = grv_s3_objects_info(request.answer.etag, request.answer.content_length,
+                                 request.answer.modified_ns, &facts.info, error);
     if (status) {
         return grv_s3_objects_prefix(locator, status, error);
     }
@@ -191,7 +192,9 @@ grv_status grv_s3_objects_xml(const grv_s3_request *request, const char *root, c
         grv_s3_xml_text(grv_buffer_bytes(request->out), root, name, ret_text, size, error);
     if (status == GRV_NOT_FOUND) {
         status = grv_error_set(error, GRV_CORRUPT, ORIGIN,
-                               "the service's answer of success is no %s with %s", root, name);
+                               "the service's answer of success for %s://%s/%.200s is no %s with "
+                               "%s",
+                               GRV_S3_OBJECTS_SCHEME, request->bucket, request->key, root, name);
     }
     return status;
 }
@@ -230,10 +233,7 @@ static grv_status s3_objects_remove(const grv_call *call, grv_mutable_object_sto
     };
     grv_s3_submit(call, store->s3, &request);
     status = grv_s3_wait(call, store->s3, &request, error);
-    if (status == GRV_NOT_FOUND) {
-        return GRV_OK;
-    }
-    return grv_s3_objects_prefix(locator, status, error);
+    return status == GRV_NOT_FOUND ? GRV_OK : status;
 }
 
 /* ---- the store ---- */

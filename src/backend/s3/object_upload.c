@@ -48,6 +48,7 @@ grv_status grv_s3_upload_begin(const grv_call *call, grv_s3_objects *store,
     upload->lost = request.unsure;
     if (!status && id[0] == '\0') {
         status = grv_error_set(error, GRV_CORRUPT, ORIGIN, "the service's upload has no id");
+        grv_s3_objects_prefix(locator, status, error);
     }
     if (!status) {
         upload->id = strdup(id);
@@ -57,7 +58,7 @@ grv_status grv_s3_upload_begin(const grv_call *call, grv_s3_objects *store,
             status = grv_error_set(error, GRV_LIMIT_EXCEEDED, ORIGIN, "no memory for an upload");
         }
     }
-    return grv_s3_objects_prefix(locator, status, error);
+    return status;
 }
 
 /* ---- parts ---- */
@@ -98,8 +99,8 @@ grv_status grv_s3_upload_keep(grv_s3_upload *upload, size_t number, const char *
         upload->part_capacity = capacity;
     }
     if (etag[0] == '\0' || number != upload->part_count + 1) {
-        return grv_error_set(error, GRV_CORRUPT, ORIGIN, "the service gives part %zu no ETag",
-                             number);
+        grv_error_set(error, GRV_CORRUPT, ORIGIN, "the service gives part %zu no ETag", number);
+        return grv_s3_objects_prefix(upload->locator, GRV_CORRUPT, error);
     }
     memcpy(upload->etags[number - 1], etag, strlen(etag) + 1);
     upload->part_count = number;
@@ -185,8 +186,9 @@ static grv_status complete_settle(const grv_call *call, grv_s3_upload *upload, g
         status = grv_error_set(error, GRV_UNAVAILABLE, ORIGIN,
                                "an answer was lost, and since then the object was replaced or its "
                                "upload aborted: whether it had these bytes is not known");
+        grv_s3_objects_prefix(upload->locator, status, error);
     }
-    return grv_s3_objects_prefix(upload->locator, status, error);
+    return status;
 }
 
 grv_status grv_s3_upload_complete(const grv_call *call, grv_s3_upload *upload, bool if_absent,
@@ -357,7 +359,7 @@ grv_status grv_s3_upload_if_absent_check(const grv_call *call, grv_s3_objects *s
         grv_status status = probe(call, store, locator->bucket, &ability, error);
         if (status) {
             grv_error_prefix(error, "asking whether uploads heed if_absent");
-            return grv_s3_objects_prefix(locator, status, error);
+            return status;
         }
         __atomic_store_n(&store->upload_if_absent, (int)ability, __ATOMIC_RELAXED);
     }
