@@ -99,7 +99,7 @@ int cli_each_id(cli_run *cli, cli_access access,
 {
     grv_error error = GRV_ERROR_INIT;
     cli_tally tally = {0};
-    cli_id *ids;
+    cli_id *ids = NULL;
     if (cli_ids_parse(cli, &ids, &error)) {
         return cli_fail(cli, &error);
     }

@@ -121,7 +121,7 @@ static grv_status key_parse(grv_bytes text, uint64_t min, uint64_t max, grv_dige
 grv_status grv_block_key_parse(grv_bytes text, grv_block_key *ret_key, grv_error *error)
 {
     grv_digest digest;
-    uint64_t size;
+    uint64_t size = 0;
     grv_status status = key_parse(text, 1, GRV_BLOCK_SIZE_MAX, &digest, &size, error);
     if (status) {
         return status;
@@ -133,7 +133,7 @@ grv_status grv_block_key_parse(grv_bytes text, grv_block_key *ret_key, grv_error
 grv_status grv_blob_key_parse(grv_bytes text, grv_blob_key *ret_key, grv_error *error)
 {
     grv_digest digest;
-    uint64_t size;
+    uint64_t size = 0;
     grv_status status = key_parse(text, 0, GRV_BLOB_SIZE_MAX, &digest, &size, error);
     if (status) {
         return status;
@@ -190,7 +190,7 @@ static grv_status key_decode(grv_bytes bytes, uint64_t min, uint64_t max, grv_di
 grv_status grv_block_key_decode(grv_bytes bytes, grv_block_key *ret_key, grv_error *error)
 {
     grv_digest digest;
-    uint64_t size;
+    uint64_t size = 0;
     grv_status status = key_decode(bytes, 1, GRV_BLOCK_SIZE_MAX, &digest, &size, error);
     if (status) {
         return status;
@@ -202,7 +202,7 @@ grv_status grv_block_key_decode(grv_bytes bytes, grv_block_key *ret_key, grv_err
 grv_status grv_blob_key_decode(grv_bytes bytes, grv_blob_key *ret_key, grv_error *error)
 {
     grv_digest digest;
-    uint64_t size;
+    uint64_t size = 0;
     grv_status status = key_decode(bytes, 0, GRV_BLOB_SIZE_MAX, &digest, &size, error);
     if (status) {
         return status;

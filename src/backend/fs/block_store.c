@@ -435,7 +435,7 @@ grv_status grv_fs_new(const grv_fs_config *config, const grv_fs_tuning *tuning,
 grv_status grv_block_store_fs_new(const grv_fs_config *config, grv_block_store **ret_store,
                                   grv_error *error)
 {
-    grv_block_store *store;
+    grv_block_store *store = NULL;
     grv_status status = grv_fs_new(config, NULL, &store, error);
     if (status) {
         return status;

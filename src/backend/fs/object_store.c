@@ -33,7 +33,7 @@ static grv_status fs_objects_head(const grv_call *call, grv_object_store *base,
                                   grv_error *error)
 {
     grv_fs_objects *store = (grv_fs_objects *)base;
-    grv_fs_objects_bucket *bucket;
+    grv_fs_objects_bucket *bucket = NULL;
     grv_fs_place place;
     grv_status status = grv_call_check(call, ORIGIN, error);
     if (!status) {
@@ -165,7 +165,7 @@ static grv_status fs_objects_remove(const grv_call *call, grv_mutable_object_sto
                                     const grv_locator *locator, grv_error *error)
 {
     grv_fs_objects *store = (grv_fs_objects *)base;
-    grv_fs_objects_bucket *bucket;
+    grv_fs_objects_bucket *bucket = NULL;
     grv_fs_place place;
     grv_status status = grv_call_check(call, ORIGIN, error);
     if (!status) {
