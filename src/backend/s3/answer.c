@@ -11,7 +11,8 @@ void grv_s3_text_copy(char *ret_text, size_t size, const char *text, size_t leng
 {
     size_t kept = length < size ? length : size - 1;
     for (size_t i = 0; i < kept; i++) {
-        ret_text[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+        bool prints = text[i] >= ' ' && text[i] <= '~';
+        ret_text[i] = (char)(prints ? text[i] : '?');
     }
     ret_text[kept] = '\0';
 }

@@ -144,7 +144,7 @@ void grv_s3_doing(const grv_s3 *s3, const grv_s3_request *request, char ret_text
                         (int)shown, key, whole ? "" : "...", s3->settings.where);
     for (int i = 0; i < size && i < (int)GRV_S3_DOING_SIZE - 1; i++) {
         unsigned char c = (unsigned char)ret_text[i];
-        ret_text[i] = c < ' ' || c == 0x7f ? '?' : ret_text[i];
+        ret_text[i] = (char)(c < ' ' || c == 0x7f ? '?' : c);
     }
 }
 

@@ -101,7 +101,7 @@ static grv_status set_endpoint(grv_s3_settings *settings, const char *endpoint, 
     if (memchr(host, '/', size) || memchr(host, '?', size) || memchr(host, '#', size)) {
         return endpoint_bad("a path is not part of it", error);
     }
-    char text[HOST_MAX + 16];
+    char text[HOST_MAX + 16] = "";
     if (size >= sizeof text) {
         return endpoint_bad("the host is too long", error);
     }
