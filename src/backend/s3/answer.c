@@ -133,15 +133,19 @@ bool grv_s3_time_parse_iso(const char *text, uint64_t *ret_seconds)
 static void take_range(grv_s3_head *head, char *value)
 {
     uint64_t first;
+    uint64_t last;
     uint64_t total;
     char *dash = strchr(value, '-');
-    const char *slash = strchr(value, '/');
-    if (strncasecmp(value, "bytes ", 6) == 0 && dash && slash) {
+    char *slash = strchr(value, '/');
+    if (strncasecmp(value, "bytes ", 6) == 0 && dash && slash && dash < slash) {
         *dash = '\0';
-        head->has_range =
-            grv_s3_number_parse(value + 6, &first) && grv_s3_number_parse(slash + 1, &total);
+        *slash = '\0';
+        head->has_range = grv_s3_number_parse(value + 6, &first) &&
+                          grv_s3_number_parse(dash + 1, &last) &&
+                          grv_s3_number_parse(slash + 1, &total) && first <= last && last < total;
         if (head->has_range) {
             head->range_first = first;
+            head->range_size = last - first + 1;
             head->total = total;
         }
     }

@@ -93,11 +93,12 @@ void grv_s3_time_print(uint64_t seconds, char ret_text[17]);
 typedef struct grv_s3_head {
     grv_s3_answer answer;
     uint64_t retry_after_s; /* 0: not said */
-    uint64_t range_first;   /* the first byte's place and the whole object's size, */
-    uint64_t total;         /* of Content-Range */
-    bool is_whole;          /* the empty line after the last one has come */
+    uint64_t range_first;   /* the first byte's place, how many there are, */
+    uint64_t range_size;
+    uint64_t total; /* and the whole object's size, of Content-Range */
+    bool is_whole;  /* the empty line after the last one has come */
     bool has_length;
-    bool has_range;         /* both of them */
+    bool has_range;         /* all of them */
     char bucket_region[64]; /* where a redirect says that the bucket is */
 } grv_s3_head;
 

@@ -191,16 +191,18 @@ static uint64_t last_moment(const grv_s3_transfer *transfer)
     return transfer->deadline_ns ? transfer->deadline_ns : transfer->give_up_ns;
 }
 
-/* How long this try may stand still: not beyond the handle's patience, but never just a moment. */
+/* How long this try may stand still: longer each time, and the first never for so long that no time
+ * is left for another. */
 static uint64_t stall_of(const grv_s3 *s3, const grv_s3_transfer *transfer, uint64_t now_ns)
 {
     unsigned doublings = transfer->tries < 2 ? transfer->tries : 2;
-    uint64_t stall_ns = STALL_NS << doublings;
+    uint64_t patience_ns = s3->settings.patience_ns;
+    uint64_t first_ns = STALL_NS < patience_ns / 4 ? STALL_NS : patience_ns / 4;
+    uint64_t stall_ns = first_ns << doublings;
     stall_ns = stall_ns < STALL_MAX_NS ? stall_ns : STALL_MAX_NS;
     if (!transfer->deadline_ns) {
         uint64_t left_ns = transfer->give_up_ns > now_ns ? transfer->give_up_ns - now_ns : 0;
-        uint64_t least_ns = s3->settings.patience_ns / 4;
-        left_ns = left_ns > least_ns ? left_ns : least_ns;
+        left_ns = left_ns > first_ns ? left_ns : first_ns;
         stall_ns = stall_ns < left_ns ? stall_ns : left_ns;
     }
     return stall_ns;
@@ -248,20 +250,23 @@ static void begin_queued(grv_s3 *s3)
     }
 }
 
-/* Rests until another try, or is given up where the time is over. */
+/* Rests until another try, or is given up where the time is over. Near the end the tries come
+ * closer together, so that none of the patience is given away. */
 static void rest(grv_s3 *s3, grv_s3_transfer *transfer)
 {
     uint64_t now_ns = grv_now_ns();
     uint64_t last_ns = last_moment(transfer);
     unsigned doublings = transfer->tries < 8 ? transfer->tries - 1 : 7;
     uint64_t bound_ns = PAUSE_NS << doublings;
-    uint64_t pause_ns = jitter(s3, bound_ns < PAUSE_MAX_NS ? bound_ns : PAUSE_MAX_NS);
+    bound_ns = bound_ns < PAUSE_MAX_NS ? bound_ns : PAUSE_MAX_NS;
+    uint64_t left_ns = last_ns > now_ns ? last_ns - now_ns : 0;
+    uint64_t pause_ns = jitter(s3, bound_ns < left_ns / 2 ? bound_ns : left_ns / 2);
     uint64_t asked_s = transfer->head.retry_after_s;
     asked_s = asked_s < RETRY_AFTER_MAX_S ? asked_s : RETRY_AFTER_MAX_S;
     if (pause_ns < asked_s * 1000 * MS_NS) {
         pause_ns = asked_s * 1000 * MS_NS + jitter(s3, PAUSE_NS);
     }
-    if (!transfer->deadline_ns && now_ns + pause_ns >= last_ns) {
+    if (!transfer->deadline_ns && (left_ns < PAUSE_NS || pause_ns >= left_ns)) {
         give_up(s3, transfer, GRV_UNAVAILABLE, "given up");
         return;
     }

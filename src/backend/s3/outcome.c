@@ -7,6 +7,8 @@
 #include "backend/s3/client.h"
 #include "os/clock.h"
 
+#include <ctype.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -312,6 +314,32 @@ static grv_s3_verdict judge_refusal(grv_s3_transfer *transfer, int http)
 
 /* ---- Answers of success ---- */
 
+/* Whether what begins as XML also ends with its root element. A service that sends no length cannot
+ * tell an answer that breaks off from one that ends; a parser can, but not that another try may
+ * help. */
+static bool breaks_off(grv_bytes xml)
+{
+    const char *text = (const char *)xml.data;
+    size_t first = 0;
+    while (first + 1 < xml.size &&
+           !(text[first] == '<' && isalpha((unsigned char)text[first + 1]))) {
+        first++;
+    }
+    size_t name = 1;
+    while (first + name < xml.size && isalnum((unsigned char)text[first + name])) {
+        name++;
+    }
+    size_t end = xml.size;
+    while (end > 0 && isspace((unsigned char)text[end - 1])) {
+        end--;
+    }
+    /* "</NAME>", or "/>" of a root without anything in it. */
+    if (end < name + 2 || text[end - 1] != '>') {
+        return true;
+    }
+    return text[end - 2] != '/' && memcmp(text + end - name, text + first + 1, name - 1) != 0;
+}
+
 static grv_s3_verdict judge_success(grv_s3_transfer *transfer)
 {
     grv_s3_request *request = transfer->request;
@@ -330,10 +358,20 @@ static grv_s3_verdict judge_success(grv_s3_transfer *transfer)
         (is_part ? head->range_first != transfer->range_first : transfer->range_first > 0)) {
         return fail(transfer, GRV_CORRUPT, FEW, "the answer is another part than was asked for");
     }
+    if (is_part && transfer->received != head->range_size) {
+        snprintf(text, sizeof text, "%" PRIu64 " bytes were told of and %" PRIu64 " came",
+                 head->range_size, transfer->received);
+        return fail(transfer, GRV_CORRUPT, FEW, text);
+    }
     if (transfer->received < request->into.size) {
         snprintf(text, sizeof text, "%zu bytes were asked for and %zu came", request->into.size,
                  (size_t)transfer->received);
         return fail(transfer, GRV_CORRUPT, FEW, text);
+    }
+    if (request->method == GRV_S3_GET && !request->key && request->out &&
+        breaks_off(grv_bytes_of(request->out->data + transfer->out_start,
+                                request->out->size - transfer->out_start))) {
+        return fail(transfer, GRV_UNAVAILABLE, FEW, "the answer breaks off");
     }
     /* A copy, or the end of a multipart upload, may begin as a success before it is one. */
     bool writes = request->method == GRV_S3_PUT || request->method == GRV_S3_POST;

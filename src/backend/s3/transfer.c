@@ -489,7 +489,9 @@ static int set_manners(const grv_s3_transfer *transfer, CURL *easy)
     failed |= (int)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
     failed |= (int)curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     failed |= (int)curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    failed |= (int)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, CHUNK_SIZE);
+    /* Refused where a buffer of that size is left of a try that never got as far as a connection.
+     */
+    (void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, CHUNK_SIZE);
     failed |= (int)curl_easy_setopt(easy, CURLOPT_USERAGENT, "graviton/" GRV_VERSION);
     if (settings->ca_bundle) {
         failed |= (int)curl_easy_setopt(easy, CURLOPT_CAINFO, settings->ca_bundle);

@@ -61,11 +61,11 @@ static void test_patience(void **state)
 static void test_slow_is_not_dead(void **state)
 {
     (void)state;
-    static const scripted_line lines[] = {{OK_HELLO, 0, 300}};
-    fault_rig rig = rig_with(lines, 1, (grv_s3_config){.patience_ns = 500 * MS});
+    static const scripted_line lines[] = {{OK_HELLO, 0, 100}};
+    fault_rig rig = rig_with(lines, 1, (grv_s3_config){.patience_ns = 1000 * MS});
     grv_error error = GRV_ERROR_INIT;
-    grv_s3_request requests[4];
-    static uint8_t into[4][5];
+    grv_s3_request requests[12];
+    static uint8_t into[12][5];
     for (size_t i = 0; i < COUNT(requests); i++) {
         requests[i] =
             (grv_s3_request){.method = GRV_S3_GET, .bucket = "b", .key = "k", .into = {into[i], 5}};
