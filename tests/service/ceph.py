@@ -59,8 +59,10 @@ SLOW_OPTION = "rgw_max_concurrent_requests"
 
 # ms mon client mode: the gateway's default, secure, cannot go with no authentication. Objecter
 # tick: a request made just before its pool is there, as the first ones are, waits for it, 5 s by
-# default. tcp_nodelay: without it each small GET takes 40 ms. The gateway frees deleted data after
-# seconds, not hours, and takes tiny parts, so that tests of multipart uploads need few bytes.
+# default. Watch timeout: a gateway that was killed counts as there, and is waited for where others
+# are told something, for 30 s by default. tcp_nodelay: without it each small GET takes 40 ms. The
+# gateway frees deleted data after seconds, not hours, and takes tiny parts, so that tests of
+# multipart uploads need few bytes.
 CONFIGURATION = """\
 [global]
 fsid = {fsid}
@@ -94,6 +96,7 @@ mon data avail crit = 0
 paxos propose interval = 0.05
 [osd]
 osd data = {directory}/osd
+osd client watch timeout = 3
 osd objectstore = {store}
 osd memory target = 1073741824
 memstore device bytes = {size}
@@ -367,10 +370,10 @@ class Server(keeper.Kept):
     @contextlib.contextmanager
     def skewed(self, library, seconds):
         """Inside, the gateway runs with a clock that is wrong by so much; started anew for it."""
-        self.kill("rgw")
-        self.tell(f"skew {seconds} {library}")
-        self.start("rgw")
         try:
+            self.kill("rgw")
+            self.tell(f"skew {seconds} {library}")
+            self.start("rgw")
             yield
         finally:
             self.kill("rgw")

@@ -503,9 +503,9 @@ def cut_answer(after, orderly=False):
 
 
 def shorten(by, chunked=False):
-    """The answer's body lacks its last bytes, and the answer itself does not tell: it has no length,
-    and ends with the connection, or is chunked, with the last chunk; or, where it is only to be
-    believed, Content-Length itself is too small (chunked=None)."""
+    """The answer's body lacks its last bytes, and the answer itself does not tell: it has no
+    length, and ends with the connection, or is chunked, with the last chunk; or its Content-Length
+    itself is too small (chunked=None)."""
 
     def fault(exchange):
         reply = exchange.forward()
