@@ -10,9 +10,9 @@
 /* Kinds of calls, to be combined. */
 enum {
     FILE_OPENAT = 1 << 0,
-    FILE_CLOSE = 1 << 1, /* fails after it has closed, as the system's does */
-    FILE_READ = 1 << 2,  /* read and pread */
-    FILE_WRITE = 1 << 3, /* write and pwrite */
+    FILE_CLOSE = 1 << 1,   /* fails after it has closed, as the system's does */
+    FILE_READ = 1 << 2,    /* read and pread */
+    FILE_WRITE = 1 << 3,   /* write and pwrite */
     FILE_SYNC = 1 << 4,    /* fdatasync and syncfs */
     FILE_DIRSYNC = 1 << 5, /* fsync */
     FILE_RENAME = 1 << 6,

@@ -149,8 +149,8 @@ MUTATIONS = [
         "src/store/open.c",
         """            grv_block_store_free(store->blocks);
             store->blocks = NULL;
-            status = open_blocks(store, true, error);""",
-        "            status = store->blocks ? GRV_OK : open_blocks(store, true, error);",
+            status = open_blocks(opening, true, error);""",
+        "            status = store->blocks ? GRV_OK : open_blocks(opening, true, error);",
         MAKING,
     ),
     (
