@@ -13,6 +13,7 @@
 #include <graviton/backend/memory.h>
 #include <graviton/backend/pg.h>
 #include <graviton/backend/rocks.h>
+#include <graviton/backend/s3.h>
 #include <graviton/blob.h>
 #include <graviton/bytes.h>
 #include <graviton/cache.h>
