@@ -53,8 +53,9 @@ static void scrub_progress(const grv_scrub_run *run)
 /* ---- Judging one block ---- */
 
 /*
- * Reads a block alone. GRV_OK: it is well, or went meanwhile. GRV_CORRUPT, with *cause: its bytes
- * are wrong, or it is listed and there are none. Any other: reading failed.
+ * Reads a block alone. GRV_OK: it is well. GRV_CORRUPT, with *cause: its bytes are wrong, or it is
+ * listed and there are none; no collection takes blocks away while this job runs. Any other:
+ * reading failed.
  */
 static grv_status judge(scrub_reader *reader, const grv_block_key *key, grv_error *cause)
 {
@@ -62,15 +63,11 @@ static grv_status judge(scrub_reader *reader, const grv_block_key *key, grv_erro
     const grv_span span = {reader->memory, key->size};
     grv_status one;
     grv_status status = grv_block_store_get(reader->run->call, blocks, key, &span, 1, &one, cause);
-    if (status != GRV_NOT_FOUND) {
-        return status;
+    if (status == GRV_NOT_FOUND) {
+        status =
+            grv_error_set(cause, GRV_CORRUPT, "scrub", "it is listed, and its bytes are not there");
     }
-    bool missing = true;
-    status = grv_block_store_missing(reader->run->call, blocks, key, 1, &missing, cause);
-    if (status || missing) {
-        return status;
-    }
-    return grv_error_set(cause, GRV_CORRUPT, "scrub", "it is listed, and its bytes are not there");
+    return status;
 }
 
 /* Moves a corrupt block out of the way. What keeps it from that is added to the message. */

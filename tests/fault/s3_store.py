@@ -263,16 +263,16 @@ def rot(world, bench):
         told = result.err + result.out.decode("utf-8", "replace")
         want(result.code != OK and blob in told, f"{name}: {result} {result.out}")
         pair.run("verify", whole).wants(OK)
-        # scrub reads what is there; what is lacking is for verify to tell.
         result = pair.run("scrub")
-        want(result.code != OK or name == "gone", f"{name}: {result}")
-        if name == "a bit":
-            aside = [key for key in pair.objects() if "/.quarantine/" in key]
-            want(len(aside) == 1, f"{name}: set aside {aside}")
-            pair.put(data)
-            pair.run("verify", "--all").wants(OK)
-            want(pair.run("get", blob).wants(OK).out == data, f"{name}: not healed")
-            pair.run("scrub").wants(OK)
+        want(result.code != OK, f"{name}: {result}")
+        if name == "shorter":  # the gateway stands still over it: nobody can tell what is wrong
+            continue
+        aside = [key for key in pair.objects() if "/.quarantine/" in key]
+        want(len(aside) == (name == "a bit"), f"{name}: set aside {aside}")
+        pair.put(data)
+        pair.run("verify", "--all").wants(OK)
+        want(pair.run("get", blob).wants(OK).out == data, f"{name}: not healed")
+        pair.run("scrub").wants(OK)
 
 
 def killed_programs(world, bench):

@@ -128,7 +128,32 @@ static grv_status drop_settle(void *context, grv_s3_slot *slot, grv_status statu
     return grv_s3_blame(status, &run->keys[run->places[slot->index]], error);
 }
 
-/* Copies all that there are, then deletes those that were copied. */
+/*
+ * A block that the service lists and cannot give: its data was lost below, its name was not. Such a
+ * name counts as present, and some services leave it when it is deleted. So nothing is put in its
+ * place first, which no block is, and that can be deleted. *ret_lost: whether it was one.
+ */
+static grv_status hollow_name(const grv_call *call, grv_s3_blocks *blocks, const grv_block_key *key,
+                              bool *ret_lost, grv_error *error)
+{
+    char name[GRV_S3_NAME_SIZE];
+    grv_s3_block_name(blocks, key, name);
+    grv_s3_page page = {0};
+    grv_status status = grv_s3_list(call, blocks->s3, blocks->bucket, name, NULL, 1, &page, error);
+    if (status) {
+        return status;
+    }
+    bool listed = page.count > 0 && strcmp(page.entries[0].key, name) == 0;
+    grv_s3_page_done(&page);
+    if (listed) {
+        grv_s3_request request = {.method = GRV_S3_PUT, .bucket = blocks->bucket, .key = name};
+        status = grv_s3_run(call, blocks->s3, &request, 1, error);
+    }
+    *ret_lost = listed && !status;
+    return status ? grv_s3_blame(status, key, error) : GRV_OK;
+}
+
+/* Copies all that there are, then deletes those that were copied, and names without bytes. */
 static grv_status aside_all(const grv_call *call, aside_run *run, size_t count, grv_error *error)
 {
     grv_s3_window window = {
@@ -145,6 +170,12 @@ static grv_status aside_all(const grv_call *call, aside_run *run, size_t count, 
     }
     size_t copied = 0;
     for (size_t i = 0; i < count; i++) {
+        if (!run->moved[i]) {
+            status = hollow_name(call, run->blocks, &run->keys[i], &run->moved[i], error);
+            if (status) {
+                return status;
+            }
+        }
         if (run->moved[i]) {
             run->places[copied++] = i;
         }
