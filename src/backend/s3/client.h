@@ -239,6 +239,8 @@ struct grv_s3 {
     size_t pending; /* submitted, not ended */
     bool stopping;
     /* The engine's own. */
+    bool *watched; /* by socket: curl wants to hear of it */
+    size_t watched_count;
     grv_s3_chain queue;   /* ready for a connection */
     grv_s3_chain resting; /* waiting for their next try */
     grv_s3_chain active;

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -406,22 +407,54 @@ static bool take_work(grv_s3 *s3)
     return goes_on;
 }
 
+/* Notes whether curl wants to hear of a socket; false without memory. */
+static bool watch(grv_s3 *s3, curl_socket_t socket, bool wanted)
+{
+    size_t place = (size_t)socket;
+    if (place >= s3->watched_count) {
+        if (!wanted) {
+            return true;
+        }
+        size_t count = 2 * place + 64;
+        bool *watched = realloc(s3->watched, count * sizeof *watched);
+        if (!watched) {
+            errno = ENOMEM;
+            return false;
+        }
+        memset(watched + s3->watched_count, 0, (count - s3->watched_count) * sizeof *watched);
+        s3->watched = watched;
+        s3->watched_count = count;
+    }
+    s3->watched[place] = wanted;
+    return true;
+}
+
+static bool is_watched(const grv_s3 *s3, int socket)
+{
+    return (size_t)socket < s3->watched_count && s3->watched[socket];
+}
+
+/*
+ * curl's wishes. A socket that it no longer wants stays where it is: curl may have closed it
+ * already, and its number be another's; or it waits for the next request, which then costs no call.
+ * One that tells of something in between goes when it does (turn).
+ */
 static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, void *known)
 {
     grv_s3 *s3 = context;
-    int failed;
     if (what == CURL_POLL_REMOVE) {
-        (void)epoll_ctl(s3->epoll_fd, EPOLL_CTL_DEL, socket, NULL); /* it may be closed already */
+        (void)watch(s3, socket, false);
         (void)curl_multi_assign(s3->multi, socket, NULL);
         return 0;
     }
     struct epoll_event event = {.data.fd = socket};
     event.events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
-    int first = known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    failed = epoll_ctl(s3->epoll_fd, first, socket, &event);
-    if (failed && (errno == ENOENT || errno == EEXIST)) {
-        int other = known ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
-        failed = epoll_ctl(s3->epoll_fd, other, socket, &event);
+    int failed = watch(s3, socket, true) ? 0 : -1;
+    if (!failed) {
+        failed = epoll_ctl(s3->epoll_fd, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, socket, &event);
+        if (failed && (errno == ENOENT || errno == EEXIST)) {
+            failed = epoll_ctl(s3->epoll_fd, known ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, socket, &event);
+        }
     }
     char *transfer = NULL;
     if (failed && curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer) == CURLE_OK && transfer) {
@@ -467,6 +500,11 @@ static void turn(grv_s3 *s3)
         if (events[i].data.fd == s3->wake_fd) {
             uint64_t wakes;
             (void)!read(s3->wake_fd, &wakes, sizeof wakes); /* empty: somebody's wake was seen */
+            continue;
+        }
+        if (!is_watched(s3, events[i].data.fd)) {
+            /* It may have closed since; then it is off already. */
+            (void)epoll_ctl(s3->epoll_fd, EPOLL_CTL_DEL, events[i].data.fd, NULL);
             continue;
         }
         uint32_t found = events[i].events;
@@ -537,6 +575,7 @@ static void close_all(grv_s3 *s3)
     if (s3->multi) {
         (void)curl_multi_cleanup(s3->multi);
     }
+    free(s3->watched);
     if (s3->wake_fd >= 0) {
         close(s3->wake_fd);
     }
