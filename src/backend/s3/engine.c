@@ -307,16 +307,46 @@ static void collect(grv_s3 *s3)
     }
 }
 
+/* ---- Sockets that curl has ---- */
+
+/* Notes whether curl wants to hear of a socket; false without memory. */
+static bool watch(grv_s3 *s3, curl_socket_t socket, bool wanted)
+{
+    size_t place = (size_t)socket;
+    if (place >= s3->watched_count) {
+        if (!wanted) {
+            return true;
+        }
+        size_t count = 2 * place + 64;
+        bool *watched = realloc(s3->watched, count * sizeof *watched);
+        if (!watched) {
+            errno = ENOMEM;
+            return false;
+        }
+        memset(watched + s3->watched_count, 0, (count - s3->watched_count) * sizeof *watched);
+        s3->watched = watched;
+        s3->watched_count = count;
+    }
+    s3->watched[place] = wanted;
+    return true;
+}
+
+/* Only such a socket is known to be open, and curl's. */
+static bool is_watched(const grv_s3 *s3, int socket)
+{
+    return (size_t)socket < s3->watched_count && s3->watched[socket];
+}
+
 /* ---- Looking after deadlines ---- */
 
 /* Whether anything has moved since the last look: bytes through curl, or out of the socket's own
  * buffer, which on a slow line holds many seconds' worth. */
-static bool has_moved(grv_s3_transfer *transfer)
+static bool has_moved(const grv_s3 *s3, grv_s3_transfer *transfer)
 {
     curl_socket_t socket = CURL_SOCKET_BAD;
     int unsent = 0;
     if (curl_easy_getinfo(transfer->easy, CURLINFO_ACTIVESOCKET, &socket) != CURLE_OK ||
-        socket == CURL_SOCKET_BAD || ioctl(socket, SIOCOUTQ, &unsent)) {
+        socket == CURL_SOCKET_BAD || !is_watched(s3, socket) || ioctl(socket, SIOCOUTQ, &unsent)) {
         unsent = 0;
     }
     bool moved = transfer->moved != transfer->moved_seen || unsent < transfer->unsent_seen;
@@ -329,7 +359,7 @@ static void look_at_active(grv_s3 *s3, uint64_t now_ns)
 {
     for (grv_s3_transfer *transfer = s3->active.first; transfer;) {
         grv_s3_transfer *next = transfer->next;
-        if (has_moved(transfer)) {
+        if (has_moved(s3, transfer)) {
             transfer->progress_ns = now_ns;
         }
         if (transfer->deadline_ns && now_ns >= transfer->deadline_ns) {
@@ -405,33 +435,6 @@ static bool take_work(grv_s3 *s3)
         pthread_mutex_unlock(&s3->lock);
     }
     return goes_on;
-}
-
-/* Notes whether curl wants to hear of a socket; false without memory. */
-static bool watch(grv_s3 *s3, curl_socket_t socket, bool wanted)
-{
-    size_t place = (size_t)socket;
-    if (place >= s3->watched_count) {
-        if (!wanted) {
-            return true;
-        }
-        size_t count = 2 * place + 64;
-        bool *watched = realloc(s3->watched, count * sizeof *watched);
-        if (!watched) {
-            errno = ENOMEM;
-            return false;
-        }
-        memset(watched + s3->watched_count, 0, (count - s3->watched_count) * sizeof *watched);
-        s3->watched = watched;
-        s3->watched_count = count;
-    }
-    s3->watched[place] = wanted;
-    return true;
-}
-
-static bool is_watched(const grv_s3 *s3, int socket)
-{
-    return (size_t)socket < s3->watched_count && s3->watched[socket];
 }
 
 /*
