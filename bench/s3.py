@@ -110,21 +110,20 @@ def objects(rig, clients, size_mib, rounds):
     """One large object, both ways."""
     size = size_mib << 20
     fill(rig.path("input"), size_mib, 1)
+    aws = ["aws", "s3", "cp", "--no-progress", "--endpoint-url", rig.gateway.url]
     puts = {
         "graviton": lambda n: rig.run(rig.program, "object", "put", f"s3://{BUCKET}/graviton{n}",
                                       rig.path("input")),
         "rclone": lambda n: rig.run("rclone", "copyto", rig.path("input"),
                                     f"HERE:{BUCKET}/rclone{n}"),
-        "aws": lambda n: rig.run("aws", "s3", "cp", "--no-progress", rig.path("input"),
-                                 f"s3://{BUCKET}/aws{n}"),
+        "aws": lambda n: rig.run(*aws, rig.path("input"), f"s3://{BUCKET}/aws{n}"),
     }
     gets = {
         "graviton": lambda n: rig.run(rig.program, "object", "get", "-o", rig.path("graviton"),
                                       f"s3://{BUCKET}/graviton{n}"),
         "rclone": lambda n: rig.run("rclone", "copyto", f"HERE:{BUCKET}/rclone{n}",
                                     rig.path("rclone")),
-        "aws": lambda n: rig.run("aws", "s3", "cp", "--no-progress", f"s3://{BUCKET}/aws{n}",
-                                 rig.path("aws")),
+        "aws": lambda n: rig.run(*aws, f"s3://{BUCKET}/aws{n}", rig.path("aws")),
     }
 
     def check(name, _):
