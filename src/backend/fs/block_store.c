@@ -117,8 +117,8 @@ static grv_status block_get(grv_fs_store *store, const grv_block_key *key, grv_s
     if (status) {
         return status;
     }
-    char name[GRV_FS_NAME_SIZE];
-    grv_fs_name_print(key, name);
+    char name[GRV_BLOCK_NAME_SIZE];
+    grv_block_name_print(key, name);
     int fd;
     do { /* O_NONBLOCK: a pipe in the file's place must not make us wait for a writer */
         fd = grv_file_calls()->openat(directory_fd, name,
@@ -172,8 +172,8 @@ static grv_status block_remove(grv_fs_store *store, const grv_block_key *key, bo
         *ret_removed = false;
         return status;
     }
-    char name[GRV_FS_NAME_SIZE];
-    grv_fs_name_print(key, name);
+    char name[GRV_BLOCK_NAME_SIZE];
+    grv_block_name_print(key, name);
     if (grv_file_calls()->unlinkat(fd, name, 0) == 0) {
         grv_fs_directory_changed(directory);
         *ret_removed = true;

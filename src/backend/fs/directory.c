@@ -95,8 +95,8 @@ grv_status grv_fs_directory_open(grv_fs_directory *directory, bool create, int *
 grv_status grv_fs_block_present(int fd, const grv_block_key *key, bool *ret_present,
                                 grv_error *error)
 {
-    char name[GRV_FS_NAME_SIZE];
-    grv_fs_name_print(key, name);
+    char name[GRV_BLOCK_NAME_SIZE];
+    grv_block_name_print(key, name);
     struct stat st;
     if (grv_file_calls()->fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
         *ret_present = S_ISREG(st.st_mode) && st.st_size == (off_t)key->size;

@@ -2,7 +2,7 @@
 /*
  * Inside of the block store on files, shared by its files:
  *
- *   layout.c       names of block files, the prefix's rules
+ *   layout.c       names of temporary files, the prefix's rules
  *   directory.c    one algorithm's directory: presence, and making its entries durable
  *   sync.c         the thread that makes groups of new files durable
  *   batch.c        puts and commits; group.c its groups of temporary files
@@ -24,6 +24,8 @@
 #ifndef GRV_BACKEND_FS_FS_H
 #define GRV_BACKEND_FS_FS_H
 
+#include "core/block_name.h"
+
 #include <graviton/backend/fs.h>
 #include <pthread.h>
 #include <time.h>
@@ -32,8 +34,6 @@
 #define GRV_FS_TEMP ".tmp"
 /* Where blocks that were set aside lie, under the prefix, in a directory an algorithm. */
 #define GRV_FS_QUARANTINE ".quarantine"
-/* Room for a block's file name: 64 hex digits, "-", at most 8 digits, NUL. */
-#define GRV_FS_NAME_SIZE 80
 /* Room for a temporary file's name: 16 hex digits, "-", at most 20 digits, NUL. */
 #define GRV_FS_TEMP_SIZE 40
 /* Up to so many files waiting are synced one by one, through descriptors kept open for that. */
@@ -101,13 +101,6 @@ struct grv_fs_store {
 
 /* GRV_INVALID_ARGUMENT unless `prefix` is relative, of plain, non-empty segments. */
 grv_status grv_fs_prefix_check(const char *prefix, grv_error *error);
-
-/* The name of a block's file in its algorithm's directory. */
-void grv_fs_name_print(const grv_block_key *key, char ret_name[GRV_FS_NAME_SIZE]);
-
-/* The key that a file name of `hash`'s directory stands for; false for a name that no block has,
- * other spellings of a block's name included. */
-bool grv_fs_name_parse(grv_hash hash, const char *name, grv_block_key *ret_key);
 
 /* The name of temporary file `number` of this store. */
 void grv_fs_temp_print(const grv_fs_store *store, uint64_t number, char ret_name[GRV_FS_TEMP_SIZE]);

@@ -86,8 +86,8 @@ static grv_status member_place(grv_fs_store *store, int temp_fd, grv_fs_member *
         }
         return GRV_OK;
     }
-    char name[GRV_FS_NAME_SIZE];
-    grv_fs_name_print(&member->key, name);
+    char name[GRV_BLOCK_NAME_SIZE];
+    grv_block_name_print(&member->key, name);
     if (calls->renameat(temp_fd, temp, fd, name)) {
         return grv_error_set_errno(error, errno, "fs", "cannot rename %s to block file %s", temp,
                                    name);

@@ -29,50 +29,6 @@ grv_status grv_fs_prefix_check(const char *prefix, grv_error *error)
     }
 }
 
-void grv_fs_name_print(const grv_block_key *key, char ret_name[GRV_FS_NAME_SIZE])
-{
-    char hex[2 * GRV_DIGEST_SIZE + 1];
-    grv_digest_hex(&key->digest, hex);
-    snprintf(ret_name, GRV_FS_NAME_SIZE, "%s-%" PRIu32, hex, key->size);
-}
-
-/* Lower case alone: a block's name is never written otherwise. */
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-bool grv_fs_name_parse(grv_hash hash, const char *name, grv_block_key *ret_key)
-{
-    grv_block_key key = {.digest.hash = hash};
-    for (size_t i = 0; i < GRV_DIGEST_SIZE; i++) {
-        int high = hex_value(name[2 * i]);
-        int low = high < 0 ? -1 : hex_value(name[2 * i + 1]);
-        if (low < 0) {
-            return false;
-        }
-        key.digest.bytes[i] = (uint8_t)(high << 4 | low);
-    }
-    const char *at = name + 2 * GRV_DIGEST_SIZE;
-    if (at[0] != '-' || at[1] < '1' || at[1] > '9') {
-        return false;
-    }
-    for (at++; *at; at++) {
-        if (*at < '0' || *at > '9') {
-            return false;
-        }
-        key.size = key.size * 10 + (uint32_t)(*at - '0');
-        if (key.size > GRV_BLOCK_SIZE_MAX) {
-            return false;
-        }
-    }
-    *ret_key = key;
-    return true;
-}
-
 void grv_fs_temp_print(const grv_fs_store *store, uint64_t number, char ret_name[GRV_FS_TEMP_SIZE])
 {
     snprintf(ret_name, GRV_FS_TEMP_SIZE, "%016" PRIx64 "-%" PRIu64, store->temp_id, number);

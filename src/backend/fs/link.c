@@ -24,8 +24,8 @@ typedef struct link_run {
 static bool link_one(void *context, const grv_block_key *key)
 {
     link_run *run = context;
-    char name[GRV_FS_NAME_SIZE];
-    grv_fs_name_print(key, name);
+    char name[GRV_BLOCK_NAME_SIZE];
+    grv_block_name_print(key, name);
     if (grv_file_calls()->linkat(run->from, name, run->to, name, 0)) {
         bool cannot = errno == EXDEV || errno == EPERM || errno == EOPNOTSUPP || errno == EMLINK;
         run->status =

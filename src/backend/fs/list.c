@@ -44,7 +44,7 @@ grv_status grv_fs_scan(const grv_call *call, grv_fs_store *store, grv_hash hash,
         if (status || !name) {
             break;
         }
-        if (grv_fs_name_parse(hash, name, &key)) {
+        if (grv_block_name_parse(hash, name, &key)) {
             more = visit(context, &key);
         }
     }

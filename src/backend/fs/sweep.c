@@ -50,8 +50,8 @@ static grv_status aside_move(grv_fs_store *store, const grv_block_key *key, asid
             return status;
         }
     }
-    char name[GRV_FS_NAME_SIZE];
-    grv_fs_name_print(key, name);
+    char name[GRV_BLOCK_NAME_SIZE];
+    grv_block_name_print(key, name);
     if (grv_file_calls()->renameat(pair->from, name, pair->to, name) == 0) {
         grv_fs_directory_changed(directory);
         *ret_moved = true;
@@ -215,7 +215,7 @@ static grv_status choose_present(const sweep_walk *walk, const char *name, bool 
     grv_block_key key;
     int fd;
     *ret_chosen = false;
-    if (!grv_fs_name_parse(walk->hash, name, &key)) {
+    if (!grv_block_name_parse(walk->hash, name, &key)) {
         return GRV_OK;
     }
     grv_status status =

@@ -6,9 +6,10 @@
  * No lock is held while anything is looked up, encoded or written: a thread that finds the stage
  * full takes it away and writes it, while others fill the next.
  *
- * Contents: the set of keys; the stage; put; commit; the table and open.
+ * Contents: the stage; put; commit; the table and open.
  */
 #include "backend/kv/block_store.h"
+#include "core/key_set.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,63 +17,6 @@
 /* A stage is full at this many blocks, or when the next would take it past these bytes. */
 #define STAGE_BLOCKS 1000u
 #define STAGE_BYTES  (8u << 20)
-
-/* --- The set of keys that the batch has staged or written --- */
-
-typedef struct key_set {
-    grv_block_key *slots; /* digest.hash 0: empty */
-    size_t capacity;      /* a power of two, or 0; at most half full */
-    size_t count;
-} key_set;
-
-static grv_block_key *key_set_slot(const key_set *set, const grv_block_key *key)
-{
-    size_t i;
-    memcpy(&i, key->digest.bytes, sizeof i);
-    for (i &= set->capacity - 1; set->slots[i].digest.hash; i = (i + 1) & (set->capacity - 1)) {
-        if (grv_block_key_compare(&set->slots[i], key) == 0) {
-            break;
-        }
-    }
-    return &set->slots[i];
-}
-
-static grv_status key_set_grow(key_set *set, grv_error *error)
-{
-    key_set grown = {.capacity = set->capacity ? 2 * set->capacity : 64, .count = set->count};
-    grown.slots = calloc(grown.capacity, sizeof(grv_block_key));
-    if (!grown.slots) {
-        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "kv", "no memory for a batch of %zu blocks",
-                             set->count);
-    }
-    for (size_t i = 0; i < set->capacity; i++) {
-        if (set->slots[i].digest.hash) {
-            *key_set_slot(&grown, &set->slots[i]) = set->slots[i];
-        }
-    }
-    free(set->slots);
-    *set = grown;
-    return GRV_OK;
-}
-
-/* Adds the key; *ret_added false where it was there. */
-static grv_status key_set_add(key_set *set, const grv_block_key *key, bool *ret_added,
-                              grv_error *error)
-{
-    if (2 * (set->count + 1) > set->capacity) {
-        grv_status status = key_set_grow(set, error);
-        if (status) {
-            return status;
-        }
-    }
-    grv_block_key *slot = key_set_slot(set, key);
-    *ret_added = slot->digest.hash == GRV_HASH_NONE;
-    if (*ret_added) {
-        *slot = *key;
-        set->count++;
-    }
-    return GRV_OK;
-}
 
 /* --- The stage --- */
 
@@ -135,7 +79,7 @@ typedef struct kv_batch {
     grv_kv_blocks *blocks;
     pthread_mutex_t lock; /* guards all below */
     grv_status failed;    /* of the first put that failed: the batch cannot be committed */
-    key_set keys;
+    grv_key_set keys;
     stage *open;
     grv_block_result *results;
     size_t count;
@@ -247,7 +191,7 @@ static grv_status put_round(const grv_call *call, kv_batch *batch, grv_frame_cod
         /* Claimed before it is encoded, so that of two threads with one block one does the work. */
         bool claimed = false;
         pthread_mutex_lock(&batch->lock);
-        status = key_set_add(&batch->keys, &blocks[i].key, &claimed, error);
+        status = grv_key_set_add(&batch->keys, &blocks[i].key, &claimed, error);
         pthread_mutex_unlock(&batch->lock);
         staged entry;
         if (!status && claimed) {
@@ -334,7 +278,7 @@ static void kv_batch_free(grv_block_batch *base)
 {
     kv_batch *batch = (kv_batch *)base;
     stage_free(batch->open);
-    free(batch->keys.slots);
+    grv_key_set_done(&batch->keys);
     free(batch->results);
     pthread_mutex_destroy(&batch->lock);
     free(batch);

@@ -9,69 +9,12 @@
  * that is sent twice, by two batches or by one that gave up and its request did not, is the same
  * bytes under the same name.
  *
- * Contents: the set of keys; sending; put; commit and the rest.
+ * Contents: sending; put; commit and the rest.
  */
 #include "backend/s3/blocks.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* --- The set of keys that the batch has --- */
-
-typedef struct key_set {
-    grv_block_key *slots; /* digest.hash 0: empty */
-    size_t capacity;      /* a power of two, or 0; at most half full */
-    size_t count;
-} key_set;
-
-static grv_block_key *key_set_slot(const key_set *set, const grv_block_key *key)
-{
-    size_t i;
-    memcpy(&i, key->digest.bytes, sizeof i);
-    for (i &= set->capacity - 1; set->slots[i].digest.hash; i = (i + 1) & (set->capacity - 1)) {
-        if (grv_block_key_compare(&set->slots[i], key) == 0) {
-            break;
-        }
-    }
-    return &set->slots[i];
-}
-
-static grv_status key_set_grow(key_set *set, grv_error *error)
-{
-    key_set grown = {.capacity = set->capacity ? 2 * set->capacity : 64, .count = set->count};
-    grown.slots = calloc(grown.capacity, sizeof(grv_block_key));
-    if (!grown.slots) {
-        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "s3", "no memory for a batch of %zu blocks",
-                             set->count);
-    }
-    for (size_t i = 0; i < set->capacity; i++) {
-        if (set->slots[i].digest.hash) {
-            *key_set_slot(&grown, &set->slots[i]) = set->slots[i];
-        }
-    }
-    free(set->slots);
-    *set = grown;
-    return GRV_OK;
-}
-
-/* Adds the key; *ret_added false where it was there. */
-static grv_status key_set_add(key_set *set, const grv_block_key *key, bool *ret_added,
-                              grv_error *error)
-{
-    if (2 * (set->count + 1) > set->capacity) {
-        grv_status status = key_set_grow(set, error);
-        if (status) {
-            return status;
-        }
-    }
-    grv_block_key *slot = key_set_slot(set, key);
-    *ret_added = slot->digest.hash == GRV_HASH_NONE;
-    if (*ret_added) {
-        *slot = *key;
-        set->count++;
-    }
-    return GRV_OK;
-}
 
 /* --- Sending --- */
 
@@ -93,7 +36,7 @@ typedef struct s3_batch {
     pthread_mutex_t lock; /* guards all below */
     grv_status failed;    /* the first failure: the batch cannot be committed */
     grv_error error;
-    key_set keys;
+    grv_key_set keys;
     upload *oldest; /* sent from copies */
     upload **newest;
     grv_block_result *results;
@@ -289,7 +232,7 @@ static grv_status put_claim(s3_batch *batch, const grv_block blocks[], size_t co
     grv_status status = batch_reserve(batch, count, ret_first, error);
     for (size_t i = 0; i < count && !status; i++) {
         bool added = false;
-        status = key_set_add(&batch->keys, &blocks[i].key, &added, error);
+        status = grv_key_set_add(&batch->keys, &blocks[i].key, &added, error);
         if (!status && added) {
             work->fresh[work->fresh_count++] = i;
         }
@@ -436,7 +379,7 @@ static void s3_batch_free(grv_block_batch *base)
         grv_s3_cancel(batch->blocks->s3, &sent->request);
         upload_free(batch, sent);
     }
-    free(batch->keys.slots);
+    grv_key_set_done(&batch->keys);
     free(batch->results);
     pthread_mutex_destroy(&batch->lock);
     free(batch);

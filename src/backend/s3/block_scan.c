@@ -139,7 +139,7 @@ static grv_status lane_take(scan_lane *lane, const grv_s3_entry *object, grv_err
     }
     snprintf(lane->after, sizeof lane->after, "%s", object->key);
     grv_block_entry entry = {.stored_size = object->size};
-    if (!grv_s3_block_parse(lane->stretch.hash, object->key + folder, &entry.key)) {
+    if (!grv_block_name_parse(lane->stretch.hash, object->key + folder, &entry.key)) {
         return GRV_OK;
     }
     if (lane->count == sizeof lane->entries / sizeof lane->entries[0]) {

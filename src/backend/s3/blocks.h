@@ -2,7 +2,7 @@
 /*
  * The inside of the block store on S3, one object a block:
  *
- *   block_names.c    keys of objects, and back
+ *   block_names.c    keys of objects
  *   block_window.c   many requests at once, a bounded number of them in memory
  *   block_present.c  which blocks are known to be there, and which were just found not to be
  *   block_scan.c     pages of lists, several at once, in key order; the list and statistics
@@ -17,6 +17,8 @@
 
 #include "backend/s3/s3.h"
 #include "base/budget.h"
+#include "core/block_name.h"
+#include "core/key_set.h"
 
 #include <pthread.h>
 
@@ -99,9 +101,6 @@ void grv_s3_super_name(const grv_s3_blocks *blocks, char ret_name[GRV_S3_NAME_SI
 /* What the keys of an algorithm's blocks begin with, or those of its copies in quarantine. */
 void grv_s3_folder_name(const grv_s3_blocks *blocks, grv_hash hash, bool aside,
                         char ret_name[GRV_S3_NAME_SIZE]);
-
-/* Reads `<hex>-<size>`; false where it is no block's name. */
-bool grv_s3_block_parse(grv_hash hash, const char *name, grv_block_key *ret_key);
 
 /* GRV_INVALID_ARGUMENT for a prefix that is none. */
 grv_status grv_s3_prefix_check(const char *prefix, grv_error *error);

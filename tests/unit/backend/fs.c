@@ -139,10 +139,10 @@ static const char *path_of(const fixture *f, const char *name)
 static const char *path_of_number(const fixture *f, uint64_t number)
 {
     made m;
-    char name[GRV_FS_NAME_SIZE];
-    char relative[GRV_FS_NAME_SIZE + 8];
+    char name[GRV_BLOCK_NAME_SIZE];
+    char relative[GRV_BLOCK_NAME_SIZE + 8];
     make(&m, number);
-    grv_fs_name_print(&m.block.key, name);
+    grv_block_name_print(&m.block.key, name);
     snprintf(relative, sizeof relative, "blake3/%s", name);
     return path_of(f, relative);
 }
@@ -170,9 +170,9 @@ static size_t count_entries(const char *path)
 static bool number_is_durable(uint64_t number)
 {
     made m;
-    char name[GRV_FS_NAME_SIZE];
+    char name[GRV_BLOCK_NAME_SIZE];
     make(&m, number);
-    grv_fs_name_print(&m.block.key, name);
+    grv_block_name_print(&m.block.key, name);
     return calls_is_durable(name);
 }
 
