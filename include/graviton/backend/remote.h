@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A store behind `graviton serve`, over HTTP (docs/http.md). A handle is a client with a pool of
+ * kept connections; requests that change nothing, and those that may be made twice, are tried again
+ * where that may help, until the deadline of the call.
+ *
+ * Handles are thread-safe.
+ */
+#ifndef GRAVITON_BACKEND_REMOTE_H
+#define GRAVITON_BACKEND_REMOTE_H
+
+#include <graviton/port/blob_store.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+/* How long work without a deadline waits for a server that does not answer, in nanoseconds. */
+#define GRV_REMOTE_PATIENCE_DEFAULT (UINT64_C(60) * 1000000000u)
+
+typedef struct grv_remote grv_remote;
+
+/* Configuration; strings are borrowed for the call. Proxies are libcurl's: http_proxy, … */
+typedef struct grv_remote_config {
+    const char *url;       /* "http[s]://HOST[:PORT][/PREFIX]", without credentials */
+    const char *token;     /* bearer token; NULL: GRAVITON_TOKEN, else none */
+    const char *ca_bundle; /* file of certificates to trust; NULL: GRAVITON_CA_BUNDLE, else the
+                              system's */
+    bool read_only;        /* refuse puts, removals and attributes: GRV_UNSUPPORTED */
+    uint64_t patience_ns;  /* for work without a deadline; 0: GRV_REMOTE_PATIENCE_DEFAULT */
+} grv_remote_config;
+
+/* What the server says of its store. */
+typedef struct grv_remote_info {
+    uint8_t store_id[16];
+    uint32_t format_version;
+    grv_hash hash;
+    grv_chunker_spec chunker;
+    uint64_t created_ns; /* since 1970, UTC */
+    bool read_only;
+    char program[32]; /* its version */
+} grv_remote_info;
+
+/*
+ * Opens a handle, and asks the server what its store is. GRV_INVALID_ARGUMENT for a malformed URL
+ * or token, GRV_UNAVAILABLE where nobody answers or who answers is no graviton server,
+ * GRV_PERMISSION where the token is refused, GRV_UNSUPPORTED for another version of the interface.
+ * No message of this backend holds a token. Free with grv_remote_close.
+ */
+grv_status grv_remote_open(const grv_call *call, const grv_remote_config *config,
+                           grv_remote **ret_remote, grv_error *error);
+
+/* What was said when it was opened; lives as long as the handle. */
+const grv_remote_info *grv_remote_get_info(const grv_remote *remote);
+
+/* The address, for messages; lives as long as the handle. */
+const char *grv_remote_where(const grv_remote *remote);
+
+/*
+ * A blob store over a handle, which is borrowed and outlives it. Capabilities as the server's store
+ * has, and GRV_BLOB_CAP_DISTANT. Bytes that are read are checked here once more: a full read
+ * against the blob's own digest; the last bytes are withheld until it agrees. A put with
+ * plan.expected asks first, and sends nothing where the server has the blob; one without sends as
+ * it goes, but for those that fit in 1 MiB, which are asked for by their hash too. Free with
+ * grv_blob_store_free.
+ */
+grv_status grv_blob_store_remote_new(grv_remote *remote, grv_blob_store **ret_store,
+                                     grv_error *error);
+
+/* Closes. What was opened through it has been freed. NULL is allowed. */
+void grv_remote_close(grv_remote *remote);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+
+#endif
