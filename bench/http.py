@@ -246,7 +246,8 @@ def puts(rig, size, floor):
             "nginx": lambda: rig.put(nginx.port, "PUT", f"/put/{random.getrandbits(48)}-%u", size),
             "graviton": lambda: rig.put(ours.port, "POST", "/api/blobs", size),
         })
-    tell("PUT of 1 MiB, durable", {n: rate * size / 1e6 for n, rate in found.items()}, "MB/s", floor)
+    rates = {name: rate * size / 1e6 for name, rate in found.items()}
+    tell("PUT of 1 MiB, durable", rates, "MB/s", floor)
 
 
 def resident(pid):

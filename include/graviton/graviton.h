@@ -12,6 +12,7 @@
 #include <graviton/backend/kv.h>
 #include <graviton/backend/memory.h>
 #include <graviton/backend/pg.h>
+#include <graviton/backend/remote.h>
 #include <graviton/backend/rocks.h>
 #include <graviton/backend/s3.h>
 #include <graviton/blob.h>

@@ -34,7 +34,10 @@ if try "it builds against the static library" build_static; then
     try "it runs on its own" says_hello "$dest/static"
     empty "it needs no libgraviton.so" "$(ldd "$dest/static" | grep libgraviton)"
 fi
-for file in include/graviton/graviton.h share/doc/graviton/LICENSE; do
+for file in include/graviton/graviton.h share/doc/graviton/LICENSE \
+    lib/systemd/system/graviton.service; do
     try "$file is installed" test -s "$dest$prefix/$file"
 done
+try "the unit names the program that was installed" grep -q "^ExecStart=$prefix/bin/graviton serve" \
+    "$dest$prefix/lib/systemd/system/graviton.service"
 finish
