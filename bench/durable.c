@@ -4,7 +4,6 @@
  * durable: the file before the rename, its directory after it. Without that a comparison with a
  * store whose answers are durable would compare two different things.
  */
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
@@ -24,13 +23,11 @@ static int sync_path(const char *path, int flags)
 
 __attribute__((visibility("default"))) int rename(const char *from, const char *to)
 {
-    int (*real)(const char *, const char *) =
-        (int (*)(const char *, const char *))dlsym(RTLD_NEXT, "rename");
     char directory[PATH_MAX];
-    if (!real || snprintf(directory, sizeof directory, "%s", to) >= (int)sizeof directory) {
+    if (snprintf(directory, sizeof directory, "%s", to) >= (int)sizeof directory) {
         return -1;
     }
-    if (sync_path(from, 0) || real(from, to)) {
+    if (sync_path(from, 0) || renameat(AT_FDCWD, from, AT_FDCWD, to)) {
         return -1;
     }
     return sync_path(dirname(directory), O_DIRECTORY);

@@ -38,6 +38,6 @@ for file in include/graviton/graviton.h share/doc/graviton/LICENSE \
     lib/systemd/system/graviton.service; do
     try "$file is installed" test -s "$dest$prefix/$file"
 done
-try "the unit names the program that was installed" grep -q "^ExecStart=$prefix/bin/graviton serve" \
-    "$dest$prefix/lib/systemd/system/graviton.service"
+unit=$dest$prefix/lib/systemd/system/graviton.service
+try "the unit names the installed program" grep -q "^ExecStart=$prefix/bin/graviton serve" "$unit"
 finish
