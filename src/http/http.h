@@ -64,6 +64,10 @@ typedef struct http_route {
      * body is asked for. NULL: nothing to look at.
      */
     grv_status (*begin)(http_exchange *exchange, grv_error *error);
+    /* HTTP_BODY_STREAM: on a worker without a turn, where the client sent `Expect: 100-continue` and
+     * waits: makes the answer that saves sending the body, or none (reply.status stays 0): then the
+     * client is told to go on. NULL: it is told so at once. */
+    grv_status (*expect)(http_exchange *exchange, grv_error *error);
     /* HTTP_BODY_STREAM: on a worker, when enough of the body has come that it is worth it (all of
      * it, if that is little): opens the sink that the body goes into. Where it makes a reply
      * instead (*ret_sink NULL), the body is read and dropped. */
@@ -88,7 +92,7 @@ typedef struct http_reply {
      * first time at once, and appends to the buffer. It lasts until the client goes. */
     unsigned event_period_ms;
     grv_status (*make_event)(http_exchange *exchange, grv_buffer *ret_event, grv_error *error);
-    json_t *headers; /* array of [name, value] */
+    grv_buffer headers; /* NAME NUL VALUE NUL …; through http_reply_header alone */
 } http_reply;
 
 /* A request and its answer. Routes read the first part, and own `front`. */
