@@ -104,8 +104,7 @@ static void reply_drop(http_reply *reply)
     reply->text.size = 0;
     reply->event_period_ms = 0;
     reply->make_event = NULL;
-    json_decref(reply->headers);
-    reply->headers = NULL;
+    reply->headers.size = 0;
 }
 
 /* The document as text, malloc'ed; NULL without memory. */
