@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bearer tokens: the file of their hashes, the check of a request, and making new ones. */
 #include "http/auth.h"
+#include "http/fields.h"
 #include "os/file.h"
 #include "os/random.h"
 
@@ -104,14 +105,6 @@ grv_status http_scopes_parse(grv_bytes text, unsigned *ret_scopes, grv_error *er
     return GRV_OK;
 }
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool hash_parse(grv_bytes text, uint8_t ret_hash[AUTH_HASH_SIZE])
 {
     static const char lead[] = "sha256:";
@@ -120,8 +113,8 @@ static bool hash_parse(grv_bytes text, uint8_t ret_hash[AUTH_HASH_SIZE])
         return false;
     }
     for (size_t i = 0; i < AUTH_HASH_SIZE; i++) {
-        int high = hex_digit(text.data[lead_size + 2 * i]);
-        int low = hex_digit(text.data[lead_size + 2 * i + 1]);
+        int high = http_hex_value((char)text.data[lead_size + 2 * i]);
+        int low = http_hex_value((char)text.data[lead_size + 2 * i + 1]);
         if (high < 0 || low < 0) {
             return false;
         }
@@ -164,7 +157,7 @@ static const char *line_parse(grv_bytes line, auth_entry *entry, grv_bytes *ret_
         return "scopes are one or more of read, write, delete and admin, with commas between them";
     }
     if (!hash_parse(hash, entry->hash)) {
-        return "a hash is sha256: and 64 lower-case hex digits";
+        return "a hash is sha256: and 64 hex digits";
     }
     if (word_next(&line).size > 0) {
         return "there is something after the hash";
@@ -389,27 +382,25 @@ http_auth_outcome http_auth_check(http_auth *auth, const char *authorization, ht
 
 /* ---- Making ---- */
 
-static void base64url_print(const uint8_t bytes[32], char ret_text[44])
+/* "grv_" and the secret in base64url. */
+static grv_status token_print(grv_bytes secret, char ret_token[HTTP_TOKEN_SIZE], grv_error *error)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    unsigned bits = 0;
-    unsigned held = 0;
-    size_t used = 0;
-    for (size_t i = 0; i < 32; i++) {
-        held = held << 8 | bytes[i];
-        for (bits += 8; bits >= 6; bits -= 6) {
-            ret_text[used++] = digits[held >> (bits - 6) & 63u];
-        }
+    grv_buffer text;
+    grv_buffer_init(&text, HTTP_TOKEN_SIZE);
+    grv_status status = http_base64_encode(secret, true, &text, error);
+    if (!status) {
+        snprintf(ret_token, HTTP_TOKEN_SIZE, "grv_%.*s", (int)text.size, (const char *)text.data);
+        OPENSSL_cleanse(text.data, text.size);
     }
-    ret_text[used++] = digits[held << (6 - bits) & 63u];
-    ret_text[used] = '\0';
+    grv_buffer_done(&text);
+    return status;
 }
 
 grv_status http_token_make(const char *name, unsigned scopes, char ret_token[HTTP_TOKEN_SIZE],
                            char ret_line[HTTP_TOKEN_LINE_SIZE], grv_error *error)
 {
     uint8_t secret[32];
-    char token[HTTP_TOKEN_SIZE] = "grv_";
+    char token[HTTP_TOKEN_SIZE];
     grv_digest digest;
     char hex[2 * GRV_DIGEST_SIZE + 1];
     if (!name_is_good(grv_bytes_of(name, strlen(name)))) {
@@ -417,12 +408,13 @@ grv_status http_token_make(const char *name, unsigned scopes, char ret_token[HTT
                              "a token's name is 1 to 64 of A-Z a-z 0-9 . _ -");
     }
     grv_status status = grv_random_fill(secret, sizeof secret, error);
-    if (status) {
-        return status;
+    if (!status) {
+        status = token_print(grv_bytes_of(secret, sizeof secret), token, error);
+        OPENSSL_cleanse(secret, sizeof secret);
     }
-    base64url_print(secret, token + 4);
-    OPENSSL_cleanse(secret, sizeof secret);
-    status = grv_digest_of(GRV_HASH_SHA256, grv_bytes_of(token, strlen(token)), &digest, error);
+    if (!status) {
+        status = grv_digest_of(GRV_HASH_SHA256, grv_bytes_of(token, strlen(token)), &digest, error);
+    }
     if (status) {
         return status;
     }
