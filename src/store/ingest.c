@@ -664,6 +664,7 @@ static grv_status commit_key(ingest *put, grv_blob_key *ret_key, grv_error *erro
         char got[GRV_KEY_TEXT_SIZE];
         grv_blob_key_print(&put->expected, want);
         grv_blob_key_print(&key, got);
+        put->sink.result.key = key;
         return grv_error_set(error, GRV_CONFLICT, "cas", "the bytes are %s, not %s", got, want);
     }
     *ret_key = key;

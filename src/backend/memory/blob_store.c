@@ -153,7 +153,7 @@ static grv_status sink_advance(const grv_call *call, grv_sink *base, size_t size
     return GRV_OK;
 }
 
-static grv_status check_expected(const memory_sink *sink, const grv_blob_key *key, grv_error *error)
+static grv_status check_expected(memory_sink *sink, const grv_blob_key *key, grv_error *error)
 {
     if (!sink->has_expected || grv_blob_key_compare(key, &sink->expected) == 0) {
         return GRV_OK;
@@ -162,6 +162,7 @@ static grv_status check_expected(const memory_sink *sink, const grv_blob_key *ke
     char want[GRV_KEY_TEXT_SIZE];
     grv_blob_key_print(key, got);
     grv_blob_key_print(&sink->expected, want);
+    sink->base.result.key = *key;
     return grv_error_set(error, GRV_CONFLICT, ORIGIN, "the bytes are %s, not %s", got, want);
 }
 
