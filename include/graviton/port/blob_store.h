@@ -48,9 +48,9 @@ typedef struct grv_put_result {
     uint64_t stored_bytes;    /* what the fresh blocks take in the store */
 } grv_put_result;
 
-/* The sink of a put: use it through grv_sink_*; `result` is filled by a commit that is GRV_OK. After
- * one that is GRV_CONFLICT because of plan.expected, result.key is what the bytes have where the
- * store knows it; its hash is GRV_HASH_NONE after any other failure. */
+/* The sink of a put: use it through grv_sink_*; `result` is filled by a commit that is GRV_OK.
+ * After one that is GRV_CONFLICT because of plan.expected, result.key is what the bytes have where
+ * the store knows it; its hash is GRV_HASH_NONE after any other failure. */
 typedef struct grv_blob_sink {
     grv_sink base;
     grv_put_result result;
