@@ -169,6 +169,8 @@ grv_status http_reply_failure(http_exchange *exchange, const grv_error *failure,
 /* The HTTP status of a problem type, 0 for one that is unknown; and the type of a status. */
 unsigned http_problem_status(const char *type);
 const char *http_problem_of_status(grv_status status);
+/* What a client may read of a failure. Lives as long as `failure`. */
+const char *http_problem_detail(const grv_error *failure);
 
 /* ---- Streams: turns at the store's memory (streams.c) ---- */
 

@@ -160,13 +160,17 @@ static bool failure_is_clients(const grv_error *failure)
            (strcmp(failure->origin, "key") == 0 || strcmp(failure->origin, "range") == 0);
 }
 
-grv_status http_reply_failure(http_exchange *exchange, const grv_error *failure, grv_error *error)
+const char *http_problem_detail(const grv_error *failure)
 {
     unsigned status = (unsigned)failure->status;
-    if (status >= GRV_STATUS_COUNT) {
-        status = GRV_INTERNAL;
+    if (failure_is_clients(failure)) {
+        return failure->message;
     }
-    const char *detail =
-        failure_is_clients(failure) ? failure->message : problem_statuses[status].sentence;
-    return http_reply_problem(exchange, problem_statuses[status].type, detail, error);
+    return problem_statuses[status < GRV_STATUS_COUNT ? status : GRV_INTERNAL].sentence;
+}
+
+grv_status http_reply_failure(http_exchange *exchange, const grv_error *failure, grv_error *error)
+{
+    return http_reply_problem(exchange, http_problem_of_status(failure->status),
+                              http_problem_detail(failure), error);
 }
