@@ -228,6 +228,7 @@ typedef struct http_server_config {
 
 typedef struct http_metrics http_metrics; /* metrics.h */
 typedef struct http_jobs http_jobs;       /* jobs.h */
+typedef struct http_census http_census;   /* census.h */
 typedef struct http_log http_log;         /* log.h */
 typedef struct http_auth http_auth;       /* auth.h */
 typedef struct http_rate http_rate;       /* rate.h */
@@ -241,6 +242,7 @@ struct http_server {
     grv_blob_store *blobs;
     http_metrics *metrics;
     http_jobs *jobs;
+    http_census *census;
     http_log *log;
     http_auth *auth; /* NULL: everything is allowed */
     http_rate *rate; /* NULL: any rate */

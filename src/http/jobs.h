@@ -9,10 +9,11 @@
 
 #include "http/http.h"
 
-#define HTTP_JOBS_KEPT        32u     /* that have ended */
-#define HTTP_JOB_FINDINGS_MAX 100000u /* kept, of all jobs together: older jobs lose theirs first  \
-                                       */
-#define HTTP_JOB_PAGE 1000u           /* findings shown at once */
+#define HTTP_JOBS_KEPT 32u /* that have ended */
+#define HTTP_JOB_FINDINGS_MAX                                                                      \
+    100000u                 /* kept, of all jobs together: older jobs lose theirs first            \
+                             */
+#define HTTP_JOB_PAGE 1000u /* findings shown at once */
 
 typedef enum http_job_kind {
     HTTP_JOB_GC = 0,

@@ -172,8 +172,9 @@ static json_t *job_error(const http_job *job)
     if (job->state != HTTP_JOB_FAILED) {
         return json_null();
     }
-    return json_pack("{s:s,s:s}", "type", http_problem_of_status(job->error.status), //
-                     "detail", http_problem_detail(&job->error));
+    const char *detail = http_problem_detail(&job->error);
+    return json_pack("{s:s,s:o}", "type", http_problem_of_status(job->error.status), //
+                     "detail", http_json_text(grv_bytes_of(detail, strlen(detail))));
 }
 
 json_t *http_job_json(const http_job *job, uint64_t after)

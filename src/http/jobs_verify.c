@@ -176,12 +176,13 @@ static grv_status verify_blob(verify_run *run, const grv_blob_key *key, grv_erro
     if (status == GRV_CORRUPT) {
         run->unreadable = 0;
         verify_count(run, &(http_verify_report){.blobs = 1});
-        status = bad_report(run, key, &cause, &cause);
-    } else if (verify_goes_on(run, &cause)) {
+        return bad_report(run, key, &cause, error);
+    }
+    if (verify_goes_on(run, &cause)) {
         verify_count(run, &(http_verify_report){.unreadable = 1});
         return verify_tell(run, key, NULL, "unreadable", cause.message, error);
     }
-    if (status && error) {
+    if (error) {
         *error = cause;
     }
     return status;
