@@ -119,7 +119,7 @@ struct http_exchange {
 /* ---- What routes may ask (any thread that has the exchange) ---- */
 
 /* A header field's value, names compared without case; NULL where there is none, and the first
- * where there are several (http_header_count tells). Valid as long as the exchange. */
+ * where there are several. Valid as long as the exchange. */
 const char *http_header(http_exchange *exchange, const char *name);
 /* All lines of a list field joined by ", " (RFC 9110, 5.3); NULL where there is none. Malloc'ed:
  * the caller frees it. GRV_LIMIT_EXCEEDED without memory. */
@@ -262,6 +262,8 @@ grv_status http_server_start(const http_server_config *config, http_server **ret
                              grv_error *error);
 /* "http://127.0.0.1:8081": where it can be reached; lives as long as the server. */
 const char *http_server_where(const http_server *server);
+/* Connections that are open now. */
+unsigned http_server_connections(const http_server *server);
 /* Reads the tokens and the certificate again. Where they are wrong, what was there stays in force;
  * both outcomes are logged. */
 void http_server_reload(http_server *server);
