@@ -47,12 +47,13 @@ typedef struct grv_collect_config {
 /*
  * Frees the blocks that no blob names, and what puts and removals that were cut short have left.
  *
- * Exclusive: GRV_UNAVAILABLE where a put is open on this store (its
- * sink not freed yet), or another job runs; puts that are
- * opened meanwhile wait. Blobs may be read and removed. Every manifest is read before anything is
- * freed: where one cannot be, GRV_CORRUPT or GRV_UNSUPPORTED names the blob and nothing is freed.
- * A collection that ends early, by kill -9 too, has freed some of what it would have; the next one
- * frees the rest. GRV_UNSUPPORTED on a store opened to read only, unless `dry_run`.
+ * Exclusive: GRV_UNAVAILABLE where a put is open on this store (its sink not freed yet), or another
+ * job runs; puts that are opened meanwhile wait. Other processes that may write to the store are
+ * waited for, a minute at most, where all of them give way (grv_store_config.gives_way); else it is
+ * GRV_UNAVAILABLE, and names one. Blobs may be read and removed. Every manifest is read before
+ * anything is freed: where one cannot be, GRV_CORRUPT or GRV_UNSUPPORTED names the blob and nothing
+ * is freed. A collection that ends early, by kill -9 too, has freed some of what it would have; the
+ * next one frees the rest. GRV_UNSUPPORTED on a store opened to read only, unless `dry_run`.
  */
 grv_status grv_store_collect(const grv_call *call, grv_store *store,
                              const grv_collect_config *config, grv_collect_report *ret_report,

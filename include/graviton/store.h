@@ -55,6 +55,10 @@ typedef struct grv_store_config {
     bool allow_unsafe;
     uint64_t patience_ns; /* 0: GRV_PG_PATIENCE_DEFAULT */
     const char *command;  /* who this is, for others' messages; NULL: "libgraviton" */
+    bool
+        gives_way; /* the opener promises to ask grv_store_is_wanted every second or so, and to end
+                      its puts and lend the store where it is: for processes that live long. Whoever
+                      wants the store to itself waits for those who do, and for nobody else */
     /* A cache of blocks that were read, on a local disk: DIR[?size=SIZE], 1G unless said; NULL:
      * none. For stores whose blocks are far away. It changes no answer and fails no call (see
      * grv_store_cache); background calls read past it. Processes and stores may share DIR. */
@@ -124,6 +128,38 @@ grv_status grv_store_count(const grv_call *call, grv_store *store, grv_store_sta
  * with the first thing that went wrong with its files, if any: the cache serves less then, or
  * nothing. Thread-safe. */
 bool grv_store_cache(grv_store *store, grv_cache_figures *ret_figures, grv_error *ret_failure);
+
+/*
+ * Giving way. A process that may write to a store with metadata in PostgreSQL keeps others from
+ * having that store to themselves, as `graviton gc` needs it, until it is closed, or lends it. All
+ * of these may be called from any thread; lending and reclaiming from one at a time.
+ *
+ * Whether somebody wants the store to himself, or has it, and this process could give way. One
+ * small query; false for stores that are one process's at a time, for those open to read only,
+ * while this process itself collects or scrubs it, and while it is lent.
+ */
+grv_status grv_store_is_wanted(const grv_call *call, grv_store *store, bool *ret_wanted,
+                               grv_error *error);
+
+/*
+ * Lends the store: from then on others may have it to themselves. Reading and removing blobs go on;
+ * puts that are opened meanwhile wait until it is reclaimed, or end as their call says
+ * (GRV_TIMEOUT, GRV_CANCELLED); collecting and scrubbing it are GRV_UNAVAILABLE. GRV_UNAVAILABLE,
+ * and nothing is lent, while a put is open in this process, or it collects, scrubs or backs up the
+ * store; GRV_UNSUPPORTED for stores of which grv_store_is_wanted is always false. Lending what is
+ * lent does nothing. A store may be closed while it is lent.
+ */
+grv_status grv_store_lend(const grv_call *call, grv_store *store, grv_error *error);
+
+/*
+ * Takes back what was lent; ask again and again until it succeeds. GRV_UNAVAILABLE while somebody
+ * still has the store to himself or wants to, or the database cannot be reached. GRV_UNSUPPORTED
+ * where its schema is another one by now: then only closing is left. Whatever was known of what is
+ * stored has been forgotten by then. Where the other's work was left unended, puts fail as they
+ * say, until a collection has finished it: this process may run it. Does nothing where nothing is
+ * lent.
+ */
+grv_status grv_store_reclaim(const grv_call *call, grv_store *store, grv_error *error);
 
 /* Closes. Everything opened through it has been freed. NULL is allowed. */
 void grv_store_close(grv_store *store);

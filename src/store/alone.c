@@ -22,10 +22,11 @@ static bool needs_mark(const grv_store *store)
     return store->s3 && !store->session && !store->read_only;
 }
 
-grv_status grv_store_alone_begin(const grv_call *call, grv_store *store, grv_error *error)
+grv_status grv_store_alone_begin(const grv_call *call, grv_store *store, uint64_t patience_ns,
+                                 grv_error *error)
 {
     if (store->session) {
-        return grv_pg_session_exclude(call, store->session, error);
+        return grv_pg_session_exclude(call, store->session, patience_ns, error);
     }
     store->inherits = store->has_mark;
     if (!needs_mark(store) || store->has_mark) {

@@ -121,7 +121,7 @@ grv_status grv_cas_maintenance_begin(grv_blob_store *store, grv_error *error)
     pthread_mutex_unlock(&cas->puts_lock);
     if (taken) {
         return grv_error_set(error, GRV_UNAVAILABLE, "store",
-                             "the store is being collected or scrubbed already");
+                             "the store is being collected, scrubbed, backed up or lent already");
     }
     return GRV_OK;
 }
@@ -132,6 +132,15 @@ void grv_cas_maintenance_end(grv_blob_store *store)
     pthread_mutex_lock(&cas->puts_lock);
     cas->maintained = false;
     pthread_mutex_unlock(&cas->puts_lock);
+}
+
+bool grv_cas_is_maintained(grv_blob_store *store)
+{
+    grv_cas *cas = cas_of(store);
+    pthread_mutex_lock(&cas->puts_lock);
+    bool maintained = cas->maintained;
+    pthread_mutex_unlock(&cas->puts_lock);
+    return maintained;
 }
 
 grv_status grv_cas_puts_exclude(grv_blob_store *store, grv_error *error)

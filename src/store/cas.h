@@ -62,6 +62,7 @@ void grv_cas_put_end(grv_cas *cas);
  * another. `store` must be a cas store. Thread-safe. */
 grv_status grv_cas_maintenance_begin(grv_blob_store *store, grv_error *error);
 void grv_cas_maintenance_end(grv_blob_store *store);
+bool grv_cas_is_maintained(grv_blob_store *store);
 
 /* Keeps puts out until they are admitted again; GRV_UNAVAILABLE where one is open. For the job that
  * looks after the store. */

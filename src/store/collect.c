@@ -179,7 +179,7 @@ static grv_status collect_alone(const grv_call *call, grv_store *store,
     if (config->dry_run && !store->session) {
         return collect_exclusive(call, store, config, ret_report, &unsure, error);
     }
-    grv_status status = grv_store_alone_begin(call, store, error);
+    grv_status status = grv_store_alone_begin(call, store, GRV_ALONE_COLLECT_NS, error);
     if (!status) {
         status = collect_exclusive(call, store, config, ret_report, &unsure, error);
         unsure = unsure || ((status || config->dry_run) && grv_store_alone_inherits(store));

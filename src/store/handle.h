@@ -25,20 +25,31 @@ struct grv_store {
     grv_blob_store *blobs;
     bool has_mark; /* see alone.c */
     bool inherits;
+    bool gives_way; /* see lend.c */
+    bool lent;      /* atomic */
 };
 
 /*
- * alone.c: begins work that has the store to itself, in all processes; GRV_UNAVAILABLE while others
- * write. Puts of this process are kept out by grv_cas_puts_exclude. It ends with
- * grv_store_alone_end; `unsure`: something that was asked for may yet happen, so that no put may
- * begin until a collection has ended well. That of earlier work, where this inherits it, only such
- * a collection makes sure.
+ * alone.c: begins work that has the store to itself, in all processes. Others that write are waited
+ * for while they give way, `patience_ns` at most; GRV_UNAVAILABLE where they do not. Puts of this
+ * process are kept out by grv_cas_puts_exclude. It ends with grv_store_alone_end; `unsure`:
+ * something that was asked for may yet happen, so that no put may begin until a collection has
+ * ended well. That of earlier work, where this inherits it, only such a collection makes sure.
  */
-grv_status grv_store_alone_begin(const grv_call *call, grv_store *store, grv_error *error);
+grv_status grv_store_alone_begin(const grv_call *call, grv_store *store, uint64_t patience_ns,
+                                 grv_error *error);
 bool grv_store_alone_inherits(const grv_store *store);
 void grv_store_alone_end(grv_store *store, bool unsure);
+/* How long a collection waits for others to give way, and a scrub. */
+#define GRV_ALONE_COLLECT_NS (UINT64_C(60) * 1000000000u)
+#define GRV_ALONE_SCRUB_NS   (UINT64_C(10) * 1000000000u)
 /* For opening: looks whether such work was left unended. */
 grv_status grv_store_alone_look(const grv_call *call, grv_store *store, grv_error *error);
+
+/* lend.c: for work that others must not come into: whether this process gives way, where it was
+ * opened so. */
+grv_status grv_store_give_way(const grv_call *call, grv_store *store, bool gives_way,
+                              grv_error *error);
 
 /*
  * Opens the blocks in the bucket that the store's place names, and asks whether that lets objects

@@ -84,6 +84,10 @@ static grv_status open_pg(const store_opening *opening, meta_mode mode, grv_erro
         status = grv_pg_session_open(opening->call, store->pg,
                                      config->command ? config->command : "libgraviton",
                                      &store->session, error);
+        if (!status) {
+            store->gives_way = config->gives_way;
+            status = grv_store_give_way(opening->call, store, true, error);
+        }
     }
     if (!status && !store->manifests) {
         status = grv_manifest_repo_pg_new(store->pg, store->session, &store->manifests, error);

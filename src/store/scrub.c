@@ -37,6 +37,7 @@ typedef struct scrub_reader {
     uint64_t noted_ns;
     unsigned unreadable; /* in a row */
     bool unsure;         /* a block that was to be set aside may yet go */
+    bool refused;        /* others have not given way, and are not waited for again */
     size_t count;
     grv_block_key keys[SCRUB_BLOCKS];
     grv_span spans[SCRUB_BLOCKS];
@@ -136,13 +137,15 @@ static grv_status settle_block(scrub_reader *reader, const grv_block_key *key, b
 }
 
 /* Keeps puts out, of other processes too; false where some are open. */
-static bool puts_exclude(const scrub_reader *reader)
+static bool puts_exclude(scrub_reader *reader)
 {
     grv_store *store = reader->run->store;
     if (grv_cas_puts_exclude(grv_store_blobs(store), NULL)) {
         return false;
     }
-    if (grv_store_alone_begin(reader->run->call, store, NULL)) {
+    reader->refused = grv_store_alone_begin(reader->run->call, store,
+                                            reader->refused ? 0 : GRV_ALONE_SCRUB_NS, NULL);
+    if (reader->refused) {
         grv_cas_puts_admit(grv_store_blobs(store));
         return false;
     }
@@ -346,7 +349,13 @@ grv_status grv_store_scrub(const grv_call *call, grv_store *store, const grv_scr
     background.priority = GRV_BACKGROUND;
     grv_scrub_run run = {.call = &background, .store = store, .config = config};
     grv_buffer_init(&run.note, GRV_STATE_MAX);
-    status = scrub_run(&run, error);
+    /* What is listed and then missing is a finding, which somebody else's collection would make. */
+    status = grv_store_give_way(call, store, false, error);
+    if (!status) {
+        status = scrub_run(&run, error);
+        /* Where that fails the connection is lost, and the next one says it. */
+        (void)grv_store_give_way(NULL, store, true, NULL);
+    }
     grv_cas_maintenance_end(blobs);
     *ret_report = run.report;
     grv_buffer_done(&run.note);

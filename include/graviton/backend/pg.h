@@ -86,19 +86,24 @@ grv_status grv_pg_migrate(const grv_call *call, grv_pg *pg, const grv_pg_migrate
 typedef struct grv_pg_session grv_pg_session;
 
 /* Opens a session; `command` says who it is, for messages to others. GRV_UNAVAILABLE where another
- * process has the store to itself. Thread-safe. Ends with grv_pg_session_close, before the handle.
+ * process has the store to itself, or wants to. Thread-safe. Ends with grv_pg_session_close, before
+ * the handle.
  */
 grv_status grv_pg_session_open(const grv_call *call, grv_pg *pg, const char *command,
                                grv_pg_session **ret_session, grv_error *error);
 
 /*
- * Has the store to itself: GRV_UNAVAILABLE while other sessions are open, saying whose. From then
- * on no other session opens, and what those that died have not committed they never will. Ends with
+ * Has the store to itself: from then on no other session opens, and what those that died have not
+ * committed they never will. It says that it wants to, so that no other session opens from the
+ * first moment, and waits while all that are open give way (grv_pg_session_give_way): for
+ * `patience_ns` at most. GRV_UNAVAILABLE, soon, where one does not, and after that time;
+ * GRV_TIMEOUT and GRV_CANCELLED as the call says; each names one that is in the way. Ends with
  * grv_pg_session_admit. Where the process or its connection dies before, no put begins until
  * another such work has ended. grv_pg_session_holds asks, before a step that cannot be undone,
  * whether the connection still lives.
  */
-grv_status grv_pg_session_exclude(const grv_call *call, grv_pg_session *session, grv_error *error);
+grv_status grv_pg_session_exclude(const grv_call *call, grv_pg_session *session,
+                                  uint64_t patience_ns, grv_error *error);
 grv_status grv_pg_session_holds(const grv_call *call, grv_pg_session *session, grv_error *error);
 void grv_pg_session_admit(grv_pg_session *session);
 
@@ -108,6 +113,37 @@ void grv_pg_session_abandon(grv_pg_session *session);
 
 /* Whether whoever has the store to himself has taken over such work of another's. */
 bool grv_pg_session_inherits(grv_pg_session *session);
+
+/*
+ * Giving way, for processes that have a session for long. Whoever calls grv_pg_session_give_way
+ * with true promises to ask every second or so whether somebody wants the store to himself, and, if
+ * so, to end its puts and lend the session; with false it promises nothing any more. A session
+ * begins so. Where the database cannot be told, it is told when the session is taken up again.
+ */
+grv_status grv_pg_session_give_way(const grv_call *call, grv_pg_session *session, bool gives_way,
+                                   grv_error *error);
+
+/* Whether somebody else wants the store to himself, or has it. Not while the session is lent, or
+ * wants that itself. One query. Thread-safe. */
+grv_status grv_pg_session_is_wanted(const grv_call *call, grv_pg_session *session, bool *ret_wanted,
+                                    grv_error *error);
+
+/*
+ * Lends the session: others may go on as if there were none. No put may be open: one that is open
+ * all the same fails at its commit, and one that begins is GRV_UNAVAILABLE. GRV_UNAVAILABLE where
+ * this session wants the store to itself. Otherwise it succeeds, also where the database does not
+ * answer: then the connection is given up. Lending what is lent does nothing.
+ */
+grv_status grv_pg_session_lend(const grv_call *call, grv_pg_session *session, grv_error *error);
+
+/*
+ * Takes a lent session again, as a new one: with another id, in a new epoch. GRV_UNAVAILABLE while
+ * somebody has the store to himself or wants to, and while the database cannot be reached: it stays
+ * lent. GRV_UNSUPPORTED where the schema is another one by now. GRV_OK says nothing of the work
+ * that was done meanwhile: where that was left unended, puts say so. Does nothing where it is not
+ * lent.
+ */
+grv_status grv_pg_session_reclaim(const grv_call *call, grv_pg_session *session, grv_error *error);
 
 /* A number that grows whenever the session was lost and another one taken: others may have had the
  * store to themselves in between. Thread-safe. */

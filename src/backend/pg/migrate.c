@@ -6,7 +6,7 @@
  */
 #include "backend/pg/migrations.h"
 #include "backend/pg/pool.h"
-#include "backend/pg/session.h"
+#include "backend/pg/session_locks.h"
 
 #include <stdio.h>
 #include <stdlib.h>

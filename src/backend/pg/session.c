@@ -1,86 +1,67 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sessions: who may write, and who has the store to himself.
+ * Sessions: who may write, and who has the store to himself (session_alone.c).
  *
  * Invariants: whoever has the store to himself has first taken the lock, then, in one transaction,
  * left a mark and deleted every other session's row. A commit needs its session's row, so one that
  * was not yet visible when the rows went is refused. The mark goes when the work has ended: should
  * its process lose the lock or its life, no put begins until somebody has finished that work, since
  * nobody can tell which deletes of it are still to come. No clock is asked.
+ *
+ * Giving way changes none of this: it is the owner's own end of a session, and the beginning of
+ * another one. What holds of it:
+ *
+ *   - Whoever wants the store to himself stands in the turnstile first, and there is room for one.
+ *     Nobody new comes past him; only a session whose connection was lost takes its own row up
+ *     again, so that puts which are under way can end well.
+ *   - He waits only for sessions whose rows say that they give way. Those rows are a promise, not a
+ *     right: he goes on when the lock is his, whatever the rows say.
+ *   - A session is lent with neither row nor lock, and never takes that row up again: what comes
+ *     after it has another id, so a put that was open all the same can't be committed.
+ *   - A session that is taken again has a new epoch before it has a row: whatever was remembered of
+ *     blocks that were there is forgotten before a put can begin.
+ *   - All that is waited for ends with a connection. One who waits and dies leaves nothing; one who
+ *     works and dies leaves his mark; one who has lent and dies has left nothing behind; one who
+ * has not lent and dies is out of the way. A session that loses its connection while it is lent is
+ *     lent still.
+ *   - While it is lent the schema may have changed, as under no other session: it is looked at
+ * again with the lock in hand, under which it cannot change.
  */
-#include "backend/pg/session.h"
+#include "backend/pg/session_state.h"
 
 #include "backend/pg/pool.h"
-#include "os/clock.h"
+#include "backend/pg/session_locks.h"
 #include "os/random.h"
 
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* How long exclusive work waits for others to go. */
-#define EXCLUDE_TRIES   10u
-#define EXCLUDE_WAIT_NS UINT64_C(50000000)
-
-/* Class "grvt", object 1. */
-#define SESSION_LOCK "1735554676, 1"
-
-static const grv_pg_statement lock_shared = {
-    "session_lock", "SELECT pg_catalog.pg_try_advisory_lock_shared(" SESSION_LOCK ")"};
-static const grv_pg_statement lock_exclusive = {
-    "session_exclude", "SELECT pg_catalog.pg_try_advisory_lock(" SESSION_LOCK ")"};
-static const grv_pg_statement unlock_exclusive = {
-    "session_admit", "SELECT pg_catalog.pg_advisory_unlock(" SESSION_LOCK ")"};
 static const grv_pg_statement unlock_all = {"session_unlock",
                                             "SELECT pg_catalog.pg_advisory_unlock_all()"};
 static const grv_pg_statement insert_row = {
-    "session_insert", "INSERT INTO graviton.session (session_id, host, pid, command, backend_pid) "
-                      "VALUES ($1, $2, $3, $4, pg_catalog.pg_backend_pid())"};
+    "session_insert",
+    "INSERT INTO graviton.session (session_id, host, pid, command, gives_way, backend_pid) "
+    "VALUES ($1, $2, $3, $4, $5, pg_catalog.pg_backend_pid())"};
 /* Only a row that is still there is taken up again. */
 static const grv_pg_statement resume_row = {
-    "session_resume",
-    "UPDATE graviton.session SET backend_pid = pg_catalog.pg_backend_pid() WHERE session_id = $1"};
+    "session_resume", "UPDATE graviton.session SET backend_pid = pg_catalog.pg_backend_pid(), "
+                      "gives_way = $2 WHERE session_id = $1"};
+static const grv_pg_statement update_row = {
+    "session_gives_way", "UPDATE graviton.session SET gives_way = $2 WHERE session_id = $1"};
 static const grv_pg_statement delete_row = {"session_delete",
                                             "DELETE FROM graviton.session WHERE session_id = $1"};
-static const grv_pg_statement delete_others = {
-    "session_delete_others", "DELETE FROM graviton.session WHERE session_id <> $1"};
-/* Those who hold the lock, in any form, other than this connection. */
-static const grv_pg_statement holders = {
-    "session_holders",
-    "SELECT s.host || ' pid ' || s.pid || ' (' || s.command || ')' FROM graviton.session s "
-    "JOIN pg_catalog.pg_locks l ON l.pid = s.backend_pid WHERE l.locktype = 'advisory' "
-    "AND l.classid = 1735554676 AND l.objid = 1 AND l.granted "
-    "AND l.database = (SELECT oid FROM pg_catalog.pg_database "
-    "WHERE datname = pg_catalog.current_database()) "
-    "AND l.pid <> pg_catalog.pg_backend_pid() ORDER BY l.mode, s.started_at LIMIT 1"};
-
-static const grv_pg_statement set_mark = {
-    "exclusive_mark",
-    "INSERT INTO graviton.exclusive_work (session_id, host, pid, command) "
-    "SELECT session_id, host, pid, command FROM graviton.session WHERE session_id = $1 "
-    "ON CONFLICT (only_one) DO UPDATE SET session_id = excluded.session_id, "
-    "host = excluded.host, pid = excluded.pid, command = excluded.command, started_at = "
-    "pg_catalog.now()"};
-static const grv_pg_statement clear_mark = {
-    "exclusive_clear", "DELETE FROM graviton.exclusive_work WHERE session_id = $1"};
 static const grv_pg_statement read_mark = {
     "exclusive_read",
     "SELECT host || ' pid ' || pid || ' (' || command || ')' FROM graviton.exclusive_work"};
 
-struct grv_pg_session {
-    grv_pg *pg;
-    char *command;
-    pthread_mutex_t lock; /* guards what follows; held over I/O: there is one connection */
-    grv_pg_conn *conn;    /* NULL: lost */
-    uint8_t id[GRV_PG_SESSION_ID_SIZE];
-    bool expired;   /* its row is gone */
-    bool blocked;   /* somebody's exclusive work has not ended */
-    bool exclusive; /* it took the lock exclusively, */
-    bool inherits;  /* and the mark was another's, who has not ended his work */
-    uint64_t epoch; /* atomic: ids that it has had */
-};
+/* How a session gets its lock. */
+typedef enum session_way {
+    WAY_NEW,    /* as one that never was */
+    WAY_RESUME, /* by its old row, if that is still there */
+    WAY_BACK    /* after it was lent */
+} session_way;
 
 /* Runs one statement on a connection of a session. */
 static grv_status run_one(const grv_call *call, grv_pg_conn *conn,
@@ -91,54 +72,12 @@ static grv_status run_one(const grv_call *call, grv_pg_conn *conn,
     return grv_pg_send(call, conn, &step, 1, ret_result, error);
 }
 
-static grv_status try_lock(const grv_call *call, grv_pg_conn *conn,
-                           const grv_pg_statement *statement, bool *ret_mine, grv_error *error)
-{
-    PGresult *result = NULL;
-    grv_status status = run_one(call, conn, statement, NULL, &result, error);
-    if (!status) {
-        status = grv_pg_cell_bool(result, 0, 0, ret_mine, error);
-    }
-    PQclear(result);
-    return status;
-}
-
-/* Says who is in the way. */
-static grv_status refuse(const grv_call *call, grv_pg_conn *conn, const char *what,
-                         grv_error *error)
-{
-    char who[200] = "another process";
-    PGresult *result = NULL;
-    if (!run_one(call, conn, &holders, NULL, &result, NULL) && PQntuples(result) > 0) {
-        grv_bytes text = grv_pg_cell(result, 0, 0);
-        snprintf(who, sizeof who, "%.*s", (int)(text.size < 190 ? text.size : 190),
-                 (const char *)text.data);
-    }
-    PQclear(result);
-    return grv_error_set(error, GRV_UNAVAILABLE, "pg", "%s: in use by %s", what, who);
-}
-
-grv_status grv_pg_exclude(const grv_call *call, grv_pg_conn *conn, grv_error *error)
-{
-    bool mine = false;
-    grv_status status = try_lock(call, conn, &lock_exclusive, &mine, error);
-    /* The server takes a moment to notice that a process has died. */
-    for (unsigned tries = 0; !status && !mine && tries < EXCLUDE_TRIES; tries++) {
-        grv_clock_sleep(EXCLUDE_WAIT_NS);
-        status = try_lock(call, conn, &lock_exclusive, &mine, error);
-    }
-    if (!status && !mine) {
-        status = refuse(call, conn, "the store has other writers", error);
-    }
-    return status;
-}
-
-/* ---- A session's connection ---- */
-
 static void add_id(grv_pg_params *params, const grv_pg_session *session)
 {
     grv_pg_add_bytes(params, grv_bytes_of(session->id, sizeof session->id));
 }
+
+/* ---- The row ---- */
 
 static grv_status insert_self(const grv_call *call, grv_pg_session *session, grv_pg_conn *conn,
                               grv_error *error)
@@ -158,6 +97,7 @@ static grv_status insert_self(const grv_call *call, grv_pg_session *session, grv
     grv_pg_add_text(&params, host);
     grv_pg_add_int32(&params, (int32_t)getpid());
     grv_pg_add_text(&params, session->command);
+    grv_pg_add_bool(&params, session->gives_way);
     PGresult *result = NULL;
     status = run_one(call, conn, &insert_row, &params, &result, error);
     PQclear(result);
@@ -171,6 +111,7 @@ static grv_status resume_self(const grv_call *call, grv_pg_session *session, grv
 {
     grv_pg_params params = {0};
     add_id(&params, session);
+    grv_pg_add_bool(&params, session->gives_way);
     PGresult *result = NULL;
     grv_status status = run_one(call, conn, &resume_row, &params, &result, error);
     *ret_there = !status && strcmp(PQcmdTuples(result), "1") == 0;
@@ -199,33 +140,80 @@ static grv_status look_for_mark(const grv_call *call, grv_pg_session *session, g
     return status;
 }
 
-/* Connects, takes the lock, then makes sure of the row. The lock is held. */
-static grv_status session_connect(const grv_call *call, grv_pg_session *session, bool resumes,
-                                  grv_error *error)
+/* ---- The connection ---- */
+
+static grv_status check_schema(const grv_call *call, grv_pg *pg, grv_error *error)
 {
-    grv_pg_conn *conn;
-    grv_status status = grv_pg_dial(call, session->pg, &conn, error);
-    if (status) {
-        return status;
+    unsigned version = 0;
+    bool foreign = false;
+    grv_status status = grv_pg_schema_read(call, pg, &version, &foreign, error);
+    if (!status && (foreign || version != grv_pg_schema_wanted())) {
+        status = grv_error_set(error, GRV_UNSUPPORTED, "pg",
+                               "the schema was changed while this process had given way: restart "
+                               "it, in the version that knows schema %u",
+                               version);
     }
+    return status;
+}
+
+static grv_status refuse(const grv_call *call, grv_pg_conn *conn, grv_error *error)
+{
+    return grv_pg_lock_refuse(call, conn, "somebody has the store to himself, or waits to", error);
+}
+
+/*
+ * Takes the lock on a connection, then makes sure of the row. *ret_refused: somebody else has the
+ * store, or wants it; then the connection holds nothing.
+ */
+static grv_status session_enter(const grv_call *call, grv_pg_session *session, grv_pg_conn *conn,
+                                session_way way, bool *ret_refused, grv_error *error)
+{
     bool mine = false;
     bool there = false;
-    status = try_lock(call, conn, &lock_shared, &mine, error);
+    grv_status status = grv_pg_lock_try(
+        call, conn, way == WAY_RESUME ? GRV_PG_LOCK_RESUME : GRV_PG_LOCK_ENTER, &mine, error);
     if (!status && !mine) {
-        status = refuse(call, conn, "somebody has the store to himself", error);
+        *ret_refused = true;
+        return refuse(call, conn, error);
     }
-    if (!status && resumes) {
+    if (!status && way == WAY_RESUME) {
         status = resume_self(call, session, conn, &there, error);
+        /* Without its row it is a new one, and comes as those do. */
+        if (!status && !there) {
+            status = grv_pg_lock_try(call, conn, GRV_PG_LOCK_ENTER, &mine, error);
+        }
+        if (!status && !mine) {
+            status = refuse(call, conn, error);
+        }
+    }
+    if (!status && way == WAY_BACK) {
+        status = check_schema(call, session->pg, error);
     }
     if (!status && !there) {
         status = insert_self(call, session, conn, error);
     }
+    if (!status) {
+        session->blocked = true; /* until it was looked at */
+    }
+    return status;
+}
+
+/* Connects and enters. The lock is held. */
+static grv_status session_connect(const grv_call *call, grv_pg_session *session, session_way way,
+                                  grv_error *error)
+{
+    grv_pg_conn *conn;
+    bool refused = false;
+    grv_status status = grv_pg_dial(call, session->pg, &conn, error);
+    if (status) {
+        return status;
+    }
+    status = session_enter(call, session, conn, way, &refused, error);
     if (status) {
         grv_pg_hang_up(conn);
         return status;
     }
     session->conn = conn;
-    session->blocked = true; /* until it was looked at */
     return GRV_OK;
 }
 
@@ -240,13 +228,29 @@ static bool has_ended(grv_pg_conn *conn)
            (!PQconsumeInput(conn->native) || PQstatus(conn->native) != CONNECTION_OK);
 }
 
-static void drop_connection(grv_pg_session *session)
+void grv_pg_session_drop(grv_pg_session *session)
 {
     if (session->conn) {
         grv_pg_hang_up(session->conn);
         session->conn = NULL;
-        session->exclusive = false;
     }
+    session->wants = false;
+    session->exclusive = false;
+}
+
+/* Ends the row and gives the locks back, in words, since a connection that is hung up holds them a
+ * moment longer. A row that stays is deleted by the next who has the store to himself. */
+static grv_status session_leave(const grv_call *call, grv_pg_session *session)
+{
+    grv_pg_params params = {0};
+    PGresult *results[2];
+    add_id(&params, session);
+    grv_pg_step steps[] = {{&delete_row, &params}, {&unlock_all, NULL}};
+    grv_status status = grv_pg_send(call, session->conn, steps, 2, results, NULL);
+    if (!status) {
+        grv_pg_clear(results, 2);
+    }
+    return status;
 }
 
 /* ---- Public ---- */
@@ -264,7 +268,7 @@ grv_status grv_pg_session_open(const grv_call *call, grv_pg *pg, const char *com
     }
     session->pg = pg;
     pthread_mutex_init(&session->lock, NULL);
-    grv_status status = session_connect(call, session, false, error);
+    grv_status status = session_connect(call, session, WAY_NEW, error);
     if (status) {
         grv_pg_session_close(session);
         return status;
@@ -279,10 +283,13 @@ grv_status grv_pg_session_current(const grv_call *call, grv_pg_session *session,
     grv_status status = GRV_OK;
     pthread_mutex_lock(&session->lock);
     if (session->conn && has_ended(session->conn)) {
-        drop_connection(session);
+        grv_pg_session_drop(session);
     }
-    if (!session->conn) {
-        status = session_connect(call, session, !session->expired, error);
+    if (session->lent) {
+        status = grv_error_set(error, GRV_UNAVAILABLE, "pg",
+                               "this process has given way to one that has the store to itself");
+    } else if (!session->conn) {
+        status = session_connect(call, session, session->expired ? WAY_NEW : WAY_RESUME, error);
     } else if (session->expired) {
         /* The row went while the connection lived: a collection that did not see its lock. */
         status = insert_self(call, session, session->conn, error);
@@ -301,128 +308,94 @@ void grv_pg_session_expire(grv_pg_session *session, const uint8_t id[GRV_PG_SESS
     if (memcmp(session->id, id, sizeof session->id) == 0) {
         session->expired = true;
         /* Its lock, too, must have been lost. */
-        drop_connection(session);
+        grv_pg_session_drop(session);
     }
     pthread_mutex_unlock(&session->lock);
 }
 
-static bool session_is_blocked(grv_pg_session *session)
-{
-    pthread_mutex_lock(&session->lock);
-    bool blocked = session->conn && session->blocked;
-    pthread_mutex_unlock(&session->lock);
-    return blocked;
-}
+/* ---- Giving way ---- */
 
-/* The mark and the others' rows, in one transaction. */
-static grv_status begin_exclusive(const grv_call *call, grv_pg_session *session, grv_error *error)
+grv_status grv_pg_session_give_way(const grv_call *call, grv_pg_session *session, bool gives_way,
+                                   grv_error *error)
 {
-    static const grv_pg_statement begin = {"begin", "BEGIN"};
-    static const grv_pg_statement commit = {"commit", "COMMIT"};
-    grv_pg_params params = {0};
-    add_id(&params, session);
-    const grv_pg_step steps[] = {
-        {&begin, NULL}, {&set_mark, &params}, {&delete_others, &params}, {&commit, NULL}};
-    PGresult *results[4];
-    grv_status status = grv_pg_send(call, session->conn, steps, 4, results, error);
-    if (!status && strcmp(PQcmdTuples(results[1]), "1") != 0) {
-        status = grv_error_set(error, GRV_UNAVAILABLE, "pg", "the session's row was deleted");
-    }
-    grv_pg_clear(results, 4);
-    return status;
-}
-
-grv_status grv_pg_session_exclude(const grv_call *call, grv_pg_session *session, grv_error *error)
-{
-    uint8_t id[GRV_PG_SESSION_ID_SIZE];
-    grv_status status = grv_pg_session_current(call, session, id, error);
-    /* Work that somebody has left is what this is to finish. */
-    bool inherits = status == GRV_UNAVAILABLE && session_is_blocked(session);
-    if (status && !inherits) {
-        return status;
-    }
-    pthread_mutex_lock(&session->lock);
-    if (!session->conn) {
-        status = grv_error_set(error, GRV_UNAVAILABLE, "pg", "the session's connection was lost");
-    } else {
-        status = grv_pg_exclude(call, session->conn, error);
-    }
-    if (!status) {
-        session->exclusive = true;
-        session->inherits = inherits;
-        status = begin_exclusive(call, session, error);
-    }
-    pthread_mutex_unlock(&session->lock);
-    if (status) {
-        grv_pg_session_admit(session);
-    }
-    return status;
-}
-
-grv_status grv_pg_session_holds(const grv_call *call, grv_pg_session *session, grv_error *error)
-{
-    pthread_mutex_lock(&session->lock);
     grv_status status = GRV_OK;
-    PGresult *result = NULL;
-    static const grv_pg_statement still = {"session_still", "SELECT 1"};
-    if (!session->conn || !session->exclusive) {
-        status = grv_error_set(error, GRV_UNAVAILABLE, "pg",
-                               "the connection that had the store to itself was lost");
-    } else {
-        status = run_one(call, session->conn, &still, NULL, &result, error);
-    }
-    PQclear(result);
-    pthread_mutex_unlock(&session->lock);
-    return status;
-}
-
-void grv_pg_session_admit(grv_pg_session *session)
-{
     pthread_mutex_lock(&session->lock);
-    if (session->exclusive) {
-        bool unlocked = false;
+    /* A new connection writes it anyway. */
+    bool tells = session->gives_way != gives_way && !session->lent && session->conn &&
+                 !has_ended(session->conn);
+    session->gives_way = gives_way;
+    if (tells) {
         grv_pg_params params = {0};
         PGresult *result = NULL;
         add_id(&params, session);
-        grv_status status = run_one(NULL, session->conn, &clear_mark, &params, &result, NULL);
+        grv_pg_add_bool(&params, gives_way);
+        status = run_one(call, session->conn, &update_row, &params, &result, error);
         PQclear(result);
-        if (!status) {
-            status = try_lock(NULL, session->conn, &unlock_exclusive, &unlocked, NULL);
-        }
-        /* Another's mark may be there still, where this work did not get as far as its own. */
-        session->blocked = true;
-        if (status || !unlocked) {
-            /* Hanging up lets go of the lock in any case. */
-            drop_connection(session);
-        }
     }
-    session->exclusive = false;
     pthread_mutex_unlock(&session->lock);
+    return status;
 }
 
-void grv_pg_session_abandon(grv_pg_session *session)
+grv_status grv_pg_session_is_wanted(const grv_call *call, grv_pg_session *session, bool *ret_wanted,
+                                    grv_error *error)
 {
     pthread_mutex_lock(&session->lock);
-    if (session->exclusive) {
-        bool unlocked = false;
-        /* In words, since a connection that is hung up holds the lock a moment longer. */
-        grv_status status = try_lock(NULL, session->conn, &unlock_exclusive, &unlocked, NULL);
-        session->blocked = true;
-        if (status || !unlocked) {
-            drop_connection(session);
-        }
-    }
-    session->exclusive = false;
+    bool asks = !session->lent && !session->wants;
     pthread_mutex_unlock(&session->lock);
+    bool wanted = false;
+    grv_status status = GRV_OK;
+    if (asks) {
+        /* Not on the session's connection: a question that takes too long costs a connection. */
+        status = grv_pg_lock_wanted(call, session->pg, &wanted, error);
+    }
+    if (!status) {
+        *ret_wanted = wanted;
+    }
+    return status;
 }
 
-bool grv_pg_session_inherits(grv_pg_session *session)
+grv_status grv_pg_session_lend(const grv_call *call, grv_pg_session *session, grv_error *error)
 {
+    grv_status status = GRV_OK;
     pthread_mutex_lock(&session->lock);
-    bool inherits = session->exclusive && session->inherits;
+    if (session->wants) {
+        status = grv_error_set(error, GRV_UNAVAILABLE, "pg",
+                               "this process itself has the store to itself, or waits to");
+    } else if (!session->lent) {
+        session->expired = true;
+        session->lent = true;
+        if (session->conn && (has_ended(session->conn) || session_leave(call, session))) {
+            grv_pg_session_drop(session);
+        }
+    }
     pthread_mutex_unlock(&session->lock);
-    return inherits;
+    return status;
 }
+
+grv_status grv_pg_session_reclaim(const grv_call *call, grv_pg_session *session, grv_error *error)
+{
+    grv_status status = GRV_OK;
+    pthread_mutex_lock(&session->lock);
+    if (session->lent) {
+        bool refused = false;
+        if (session->conn && has_ended(session->conn)) {
+            grv_pg_session_drop(session);
+        }
+        if (session->conn) {
+            status = session_enter(call, session, session->conn, WAY_BACK, &refused, error);
+        } else {
+            status = session_connect(call, session, WAY_BACK, error);
+        }
+        if (status && !refused) {
+            grv_pg_session_drop(session);
+        }
+        session->lent = status != GRV_OK;
+    }
+    pthread_mutex_unlock(&session->lock);
+    return status;
+}
+
+/* ---- Telling and ending ---- */
 
 uint64_t grv_pg_session_epoch(const grv_pg_session *session)
 {
@@ -435,17 +408,9 @@ void grv_pg_session_close(grv_pg_session *session)
         return;
     }
     if (session->conn && !session->conn->broken) {
-        grv_pg_params params = {0};
-        PGresult *results[2];
-        add_id(&params, session);
-        /* The lock is given back in words: a connection that is hung up holds it a moment longer. A
-         * row that stays is deleted by the next who has the store to himself. */
-        grv_pg_step steps[] = {{&delete_row, &params}, {&unlock_all, NULL}};
-        if (!grv_pg_send(NULL, session->conn, steps, 2, results, NULL)) {
-            grv_pg_clear(results, 2);
-        }
+        (void)session_leave(NULL, session); /* hanging up does the same, a little later */
     }
-    drop_connection(session);
+    grv_pg_session_drop(session);
     pthread_mutex_destroy(&session->lock);
     free(session->command);
     free(session);

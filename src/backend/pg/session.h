@@ -10,16 +10,12 @@
 /*
  * The session's id, to be taken before a put looks anything up; its commit is guarded by it. Where
  * the session's connection is known to be gone it is made anew first, under a new id if somebody
- * had the store to himself meanwhile. GRV_UNAVAILABLE while somebody has.
+ * had the store to himself meanwhile. GRV_UNAVAILABLE while somebody has, and while it is lent.
  */
 grv_status grv_pg_session_current(const grv_call *call, grv_pg_session *session,
                                   uint8_t ret_id[GRV_PG_SESSION_ID_SIZE], grv_error *error);
 
 /* Notes that a commit was refused because the session `id` is no more. */
 void grv_pg_session_expire(grv_pg_session *session, const uint8_t id[GRV_PG_SESSION_ID_SIZE]);
-
-/* Takes the lock of exclusive work on a connection, for its lifetime or until it is unlocked.
- * GRV_UNAVAILABLE names those in the way. */
-grv_status grv_pg_exclude(const grv_call *call, grv_pg_conn *conn, grv_error *error);
 
 #endif

@@ -31,12 +31,14 @@ COMMENT ON COLUMN graviton.byte_range.last_added IS
     'what the last merge found new: how that merge comes to know it, in one statement';
 
 -- A writer's row; it also holds advisory lock (0x67727674, 1) shared on the connection
--- backend_pid. A row without such a connection was left by a process that died.
+-- backend_pid. A row without such a connection was left by a process that died. One that gives way
+-- looks every second whether somebody has lock (0x67727674, 2), and ends its session for him.
 CREATE TABLE graviton.session (
     session_id uuid PRIMARY KEY,
     host text NOT NULL,
     pid integer NOT NULL,
     command text NOT NULL,
+    gives_way boolean NOT NULL DEFAULT false,
     backend_pid integer NOT NULL DEFAULT pg_backend_pid(),
     started_at timestamptz NOT NULL DEFAULT now()
 );
