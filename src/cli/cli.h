@@ -57,6 +57,7 @@ extern const cli_command cli_command_cp;
 extern const cli_command cli_command_object;
 extern const cli_command cli_command_scrub;
 extern const cli_command cli_command_migrate;
+extern const cli_command cli_command_token;
 extern const cli_command cli_command_help;
 extern const cli_command cli_command_version;
 extern const cli_command cli_command_completion;

@@ -66,6 +66,9 @@ typedef struct cli_options {
     /* scrub */
     const char *rate;
     bool restart;
+    /* token */
+    const char *scope;
+    const char *append;
     /* what is not an option */
     char **operands;
     size_t operand_count;
