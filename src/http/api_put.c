@@ -206,16 +206,20 @@ static grv_status headers_read(http_exchange *exchange, put_state *put, grv_erro
     return GRV_OK;
 }
 
-static grv_status state_new(http_exchange *exchange, put_state **ret_put, grv_error *error)
+/* NULL without memory. */
+static put_state *state_new(http_exchange *exchange)
 {
     put_state *put = calloc(1, sizeof *put);
-    if (!put) {
-        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "api", "no memory for a put");
+    if (put) {
+        grv_attributes_init(&put->attributes);
+        exchange->front = put;
     }
-    grv_attributes_init(&put->attributes);
-    exchange->front = put;
-    *ret_put = put;
-    return GRV_OK;
+    return put;
+}
+
+static grv_status no_memory(grv_error *error)
+{
+    return grv_error_set(error, GRV_LIMIT_EXCEEDED, "api", "no memory for a put");
 }
 
 void http_api_put_done(http_exchange *exchange)
@@ -233,13 +237,12 @@ void http_api_put_done(http_exchange *exchange)
 
 grv_status http_api_post_begin(http_exchange *exchange, grv_error *error)
 {
-    put_state *put = NULL;
     grv_status status = begin_check(exchange, error);
     if (status) {
         return status;
     }
-    status = state_new(exchange, &put, error);
-    return status ? status : headers_read(exchange, put, error);
+    put_state *put = state_new(exchange);
+    return put ? headers_read(exchange, put, error) : no_memory(error);
 }
 
 static grv_status reply_key_mismatch(http_exchange *exchange, const put_state *put,
@@ -261,17 +264,17 @@ static grv_status reply_key_mismatch(http_exchange *exchange, const put_state *p
 
 grv_status http_api_put_begin(http_exchange *exchange, grv_error *error)
 {
-    put_state *put = NULL;
     grv_blob_key key;
     grv_status status = http_param_blob(exchange, 0, &key, error);
     if (!status) {
         status = begin_check(exchange, error);
     }
-    if (!status) {
-        status = state_new(exchange, &put, error);
-    }
     if (status) {
         return status;
+    }
+    put_state *put = state_new(exchange);
+    if (!put) {
+        return no_memory(error);
     }
     put->is_put = true;
     put->has_expected = true;

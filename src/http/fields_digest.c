@@ -247,7 +247,7 @@ grv_status http_digests_parse(const char *name, const char *field, http_digests 
     http_digests digests = {0};
     skip(&reader, " ");
     while (*reader.at) {
-        grv_bytes key;
+        grv_bytes key = {0};
         field_item item;
         grv_status status = member_read(&reader, &key, &item, error);
         if (!status) {

@@ -28,6 +28,9 @@ static const char *skip_space(const char *at)
 static grv_bytes last_component(grv_bytes name)
 {
     size_t from = name.size;
+    if (from == 0) {
+        return name; /* perhaps without data, which may not be added to */
+    }
     while (from > 0 && name.data[from - 1] != '/' && name.data[from - 1] != '\\') {
         from--;
     }
@@ -250,7 +253,7 @@ void http_disposition_print(grv_bytes name, char ret_text[HTTP_DISPOSITION_SIZE]
         if (c == '"') {
             ret_text[used++] = '\\';
         }
-        ret_text[used++] = is_plain(c) && c != '%' ? (char)c : '_';
+        ret_text[used++] = (char)(is_plain(c) && c != '%' ? c : '_');
     }
     ret_text[used++] = '"';
     if (!is_ascii && http_text_is_utf8(name)) {
