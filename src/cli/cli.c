@@ -5,15 +5,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Memory of a store that serves: blocks in S3 are larger, and many are on their way at once. */
+#define SERVE_BUDGET    ((size_t)128 << 20)
+#define SERVE_BUDGET_S3 ((size_t)256 << 20)
+
 grv_status cli_store_open(cli_run *cli, cli_access access, grv_error *error)
 {
     grv_status status = cli_config_init(&cli->config, &cli->options, error);
     if (status) {
         return status;
     }
-    cli->config.store.create = access == CLI_CREATE;
+    cli->config.store.create = access == CLI_CREATE || access == CLI_SERVE;
     cli->config.store.read_only = access == CLI_READ;
-    cli->config.store.use_reserve = access == CLI_WRITE;
+    cli->config.store.use_reserve = access == CLI_WRITE || access == CLI_SERVE;
+    if (access == CLI_SERVE) {
+        size_t suits = cli->config.place.blocks == GRV_BLOCKS_S3 ? SERVE_BUDGET_S3 : SERVE_BUDGET;
+        cli->config.store.budget_bytes = cli->budget_bytes ? cli->budget_bytes : suits;
+    }
     cli->config.store.command = cli->command;
     status = grv_store_open(&cli->call, &cli->config.store, &cli->store, error);
     /* What the configuration alone rules out was refused before; that the Scala system's store is

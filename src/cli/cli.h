@@ -26,6 +26,7 @@ typedef struct cli_run {
     grv_call call;    /* carries the flag that signals raise */
     grv_store *store; /* NULL until cli_store_open */
     grv_blob_store *blobs;
+    size_t budget_bytes;  /* of the store's memory, for CLI_SERVE; 0: what suits its kind */
     bool is_incompatible; /* the store needs a newer program */
 } cli_run;
 
@@ -57,6 +58,7 @@ extern const cli_command cli_command_cp;
 extern const cli_command cli_command_object;
 extern const cli_command cli_command_scrub;
 extern const cli_command cli_command_migrate;
+extern const cli_command cli_command_serve;
 extern const cli_command cli_command_token;
 extern const cli_command cli_command_help;
 extern const cli_command cli_command_version;
@@ -73,9 +75,10 @@ grv_status cli_help_print(cli_run *cli, const cli_command *command, grv_error *e
 
 /* What a command will do with the store. */
 typedef enum cli_access {
-    CLI_READ,  /* nothing is written */
-    CLI_WRITE, /* the store is there; for commands that make room, on a full disk as well */
-    CLI_CREATE /* it is made where there is none */
+    CLI_READ,   /* nothing is written */
+    CLI_WRITE,  /* the store is there; for commands that make room, on a full disk as well */
+    CLI_CREATE, /* it is made where there is none */
+    CLI_SERVE   /* both of these, and for many streams at once */
 } cli_access;
 
 /* Opens the configured store. */

@@ -13,15 +13,15 @@
 #include <unistd.h>
 
 static const cli_command *const commands[] = {
-    &cli_command_put,      &cli_command_get,        &cli_command_stat,   &cli_command_ls,
-    &cli_command_manifest, &cli_command_rm,         &cli_command_verify, &cli_command_stats,
-    &cli_command_gc,       &cli_command_scrub,      &cli_command_backup, &cli_command_cp,
-    &cli_command_migrate,  &cli_command_object,     &cli_command_token,  &cli_command_help,
-    &cli_command_version,  &cli_command_completion,
+    &cli_command_put,      &cli_command_get,     &cli_command_stat,       &cli_command_ls,
+    &cli_command_manifest, &cli_command_rm,      &cli_command_verify,     &cli_command_stats,
+    &cli_command_gc,       &cli_command_scrub,   &cli_command_backup,     &cli_command_cp,
+    &cli_command_migrate,  &cli_command_object,  &cli_command_serve,      &cli_command_token,
+    &cli_command_help,     &cli_command_version, &cli_command_completion,
 };
 
 /* Commands of the design that this version does not have. */
-static const char *const commands_later[] = {"flush", "repair", "serve"};
+static const char *const commands_later[] = {"flush", "repair"};
 
 const cli_command *cli_command_find(const char *name)
 {

@@ -236,3 +236,26 @@ grv_status cli_size_parse(const char *text, const char *what, uint64_t min, uint
     *ret_size = size;
     return GRV_OK;
 }
+
+grv_status cli_duration_parse(const char *text, const char *what, uint64_t *ret_duration_ns,
+                              grv_error *error)
+{
+    static const struct {
+        char letter;
+        uint64_t seconds;
+    } units[] = {{'\0', 1}, {'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    const uint64_t year = UINT64_C(366) * 86400;
+    size_t digits = strspn(text, "0123456789");
+    bool good = digits > 0 && digits < 10 && (!text[digits] || !text[digits + 1]);
+    uint64_t number = good ? strtoull(text, NULL, 10) : 0;
+    uint64_t seconds = 0;
+    for (size_t i = 0; good && i < sizeof units / sizeof *units; i++) {
+        seconds = text[digits] == units[i].letter ? number * units[i].seconds : seconds;
+    }
+    if (seconds < 1 || seconds > year) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "options",
+                             "bad %s \"%s\": want a time such as 30s, 5m, 12h or 7d", what, text);
+    }
+    *ret_duration_ns = seconds * 1000000000u;
+    return GRV_OK;
+}

@@ -66,6 +66,30 @@ typedef struct cli_options {
     /* scrub */
     const char *rate;
     bool restart;
+    /* serve */
+    const char *listen;
+    const char *tls_cert;
+    const char *tls_key;
+    const char *tokens;
+    bool insecure;
+    bool metrics_scope;
+    const char *max_body;
+    const char *connections;
+    const char *client_connections;
+    const char *client_rate;
+    const char *event_threads;
+    const char *streams;
+    const char *queue;
+    const char *idle_timeout;
+    const char *rate_min;
+    const char *store_timeout;
+    const char *drain;
+    const char *memory;
+    const char *log;
+    const char *backup_dir;
+    const char *gc_every;
+    const char *scrub_every;
+    const char *scrub_rate;
     /* token */
     const char *scope;
     const char *append;
@@ -114,5 +138,10 @@ grv_status cli_number_parse(const char *text, const char *what, uint64_t min, ui
 /* As cli_number_parse, for bytes: K, M or G may follow, for 2^10, 2^20 or 2^30. */
 grv_status cli_size_parse(const char *text, const char *what, uint64_t min, uint64_t max,
                           uint64_t *ret_size, grv_error *error);
+
+/* As cli_number_parse, for a time, at least a second and at most a year: seconds, or with s, m, h
+ * or d after it. *ret_duration_ns is nanoseconds. */
+grv_status cli_duration_parse(const char *text, const char *what, uint64_t *ret_duration_ns,
+                              grv_error *error);
 
 #endif

@@ -11,7 +11,7 @@ from harness import has, same
 
 COMMANDS = [
     "put", "get", "stat", "ls", "manifest", "rm", "verify", "stats", "gc", "scrub", "backup",
-    "cp", "object", "migrate", "token", "help", "version", "completion",
+    "cp", "object", "migrate", "serve", "token", "help", "version", "completion",
 ]  # fmt: skip
 MANUAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/graviton.1")
 
