@@ -229,6 +229,7 @@ typedef struct http_server_config {
 typedef struct http_metrics http_metrics; /* metrics.h */
 typedef struct http_jobs http_jobs;       /* jobs.h */
 typedef struct http_census http_census;   /* census.h */
+typedef struct http_lend http_lend;       /* lend.h */
 typedef struct http_log http_log;         /* log.h */
 typedef struct http_auth http_auth;       /* auth.h */
 typedef struct http_rate http_rate;       /* rate.h */
@@ -243,6 +244,7 @@ struct http_server {
     http_metrics *metrics;
     http_jobs *jobs;
     http_census *census;
+    http_lend *lend;
     http_log *log;
     http_auth *auth; /* NULL: everything is allowed */
     http_rate *rate; /* NULL: any rate */

@@ -11,6 +11,7 @@
 #include "http/census.h"
 #include "http/exchange.h"
 #include "http/jobs.h"
+#include "http/lend.h"
 #include "http/listen.h"
 #include "http/log.h"
 #include "http/metrics.h"
@@ -175,6 +176,9 @@ static grv_status parts_start(http_server *server, grv_error *error)
     if (!status && server->store) {
         status = http_jobs_new(server, &server->jobs, error);
     }
+    if (!status && server->store) {
+        status = http_lend_new(server, &server->lend, error);
+    }
     if (!status) {
         status = http_watch_new(server, &server->watch, error);
     }
@@ -190,6 +194,7 @@ static void server_free(http_server *server)
     http_listen_close(server->daemon);
     http_watch_free(server->watch);
     http_jobs_free(server->jobs);
+    http_lend_free(server->lend);
     http_census_free(server->census);
     http_streams_free(server->streams);
     grv_pool_free(server->workers);
