@@ -24,7 +24,8 @@ typedef struct grv_store grv_store;
 
 /*
  * Which store, and how. Zero-initialise, then set; strings are borrowed for the call. Either
- * `directory` (files and RocksDB under it, or "memory:") or both `blocks` and `meta`.
+ * `directory` (files and RocksDB under it, or "memory:", or "http[s]://HOST[:PORT][/PREFIX]" of a
+ * running server) or both `blocks` and `meta`.
  *   blocks: fs:DIR | s3://BUCKET/PREFIX | kv: | memory:
  *   meta: rocks:DIR | postgresql://HOST/DATABASE | memory: | scala:postgresql://HOST/DATABASE
  * "fs:DIR?prefix=P" sets the block prefix, "rocks:DIR?reserve=SIZE" is `reserve_bytes` in words.
@@ -53,7 +54,8 @@ typedef struct grv_store_config {
      * at once, unless one collects. */
     unsigned connections; /* 0: GRV_PG_CONNECTIONS_DEFAULT */
     bool allow_unsafe;
-    uint64_t patience_ns; /* 0: GRV_PG_PATIENCE_DEFAULT */
+    uint64_t patience_ns; /* of a server, too. 0: GRV_PG_PATIENCE_DEFAULT */
+    const char *token;    /* of a server: see grv_remote_config */
     const char *command;  /* who this is, for others' messages; NULL: "libgraviton" */
     bool
         gives_way; /* the opener promises to ask grv_store_is_wanted every second or so, and to end
@@ -105,7 +107,8 @@ typedef struct grv_store_stats {
 grv_status grv_store_open(const grv_call *call, const grv_store_config *config,
                           grv_store **ret_store, grv_error *error);
 
-/* The store's ports; they live as long as the store. */
+/* The store's ports; they live as long as the store. A server shows its blobs alone: the other two
+ * are NULL. */
 grv_blob_store *grv_store_blobs(grv_store *store);
 grv_block_store *grv_store_blocks(grv_store *store);
 grv_manifest_repo *grv_store_manifests(grv_store *store);

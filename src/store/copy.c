@@ -8,6 +8,7 @@
 #include "store/descriptor.h"
 #include "store/handle.h"
 
+#include <graviton/backend/remote.h>
 #include <graviton/maintain.h>
 #include <string.h>
 
@@ -146,6 +147,9 @@ grv_status grv_blob_store_present(const grv_call *call, grv_blob_store *store,
                                  "keys to be looked for must ascend");
         }
     }
+    if (grv_blob_store_is_remote(store)) {
+        return grv_blob_store_remote_present(call, store, keys, count, ret_present, error);
+    }
     grv_status status = GRV_OK;
     while (!status && run.at < count) {
         status = count - run.at > PRESENT_STATS ? list_settle(call, &run, error)
@@ -186,6 +190,7 @@ static grv_status blob_put(const grv_call *call, grv_blob_store *target, const g
     const grv_put_plan plan = {
         .attributes = attributes->count > 0 ? attributes : NULL,
         .expected = key,
+        .is_absent = true, /* it has just been asked for, here or by the caller */
         .has_size_hint = true,
         .size_hint = key->size,
         .checkpoint_bytes = config->checkpoint_bytes ? config->checkpoint_bytes : CHECKPOINT_BYTES,

@@ -6,6 +6,7 @@
 #include "store/place.h"
 
 #include <graviton/backend/pg.h>
+#include <graviton/backend/remote.h>
 #include <graviton/store.h>
 
 /* Room for a warning, NUL included. */
@@ -22,6 +23,7 @@ struct grv_store {
     grv_kv *kv;              /* under the metadata, and under the blocks where they are `kv:` */
     grv_block_store *blocks; /* the cache, where there is one, over the blocks themselves */
     grv_manifest_repo *manifests;
+    grv_remote *remote; /* under the blobs, where they are a server's: then there are no halves */
     grv_blob_store *blobs;
     bool has_mark; /* see alone.c */
     bool inherits;
@@ -66,5 +68,10 @@ grv_status grv_store_open_s3(const grv_call *call, const grv_store_config *confi
  */
 grv_status grv_store_open_scala(const grv_call *call, const grv_store_config *config,
                                 grv_store *store, grv_error *error);
+
+/* remote.c: opens a server's store, for grv_store_open: `store` has its place, and gets blobs and
+ * info. */
+grv_status grv_store_open_remote(const grv_call *call, const grv_store_config *config,
+                                 grv_store *store, grv_error *error);
 
 #endif

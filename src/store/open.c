@@ -158,6 +158,8 @@ static grv_status open_blocks(const store_opening *opening, bool create, grv_err
         break;
     case GRV_BLOCKS_S3:
         return grv_store_open_s3(opening->call, opening->config, store, error);
+    case GRV_BLOCKS_REMOTE:
+        break; /* has no halves */
     }
     return status == GRV_NOT_FOUND && !create ? GRV_OK : status;
 }
@@ -634,6 +636,23 @@ static grv_status open_cache(grv_store *store, grv_error *error)
     return grv_block_store_cache_new(inner, &config, &store->blocks, error);
 }
 
+/* Opens what the place names, in this process. */
+static grv_status open_here(store_opening *opening, grv_error *error)
+{
+    const grv_store_config *config = opening->config;
+    grv_store *store = opening->store;
+    grv_status status = store->place.meta == GRV_META_SCALA
+                            ? grv_store_open_scala(opening->call, config, store, error)
+                            : open_store(opening, error);
+    if (!status) {
+        status = open_cache(store, error);
+    }
+    if (!status) {
+        status = open_blobs(config, store, error);
+    }
+    return status ? status : grv_store_alone_look(opening->call, store, error);
+}
+
 grv_status grv_store_open(const grv_call *call, const grv_store_config *config,
                           grv_store **ret_store, grv_error *error)
 {
@@ -649,18 +668,9 @@ grv_status grv_store_open(const grv_call *call, const grv_store_config *config,
                                "a store cannot be made and be read-only");
     }
     if (!status) {
-        status = store->place.meta == GRV_META_SCALA
-                     ? grv_store_open_scala(call, config, store, error)
-                     : open_store(&opening, error);
-    }
-    if (!status) {
-        status = open_cache(store, error);
-    }
-    if (!status) {
-        status = open_blobs(config, store, error);
-    }
-    if (!status) {
-        status = grv_store_alone_look(call, store, error);
+        status = store->place.meta == GRV_META_REMOTE
+                     ? grv_store_open_remote(call, config, store, error)
+                     : open_here(&opening, error);
     }
     if (status) {
         grv_store_close(store);
@@ -715,6 +725,7 @@ void grv_store_close(grv_store *store)
         return;
     }
     grv_blob_store_free(store->blobs);
+    grv_remote_close(store->remote);
     grv_block_store_free(store->blocks);
     grv_manifest_repo_free(store->manifests);
     grv_kv_free(store->kv);

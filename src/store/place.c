@@ -20,6 +20,8 @@ const char *grv_blocks_kind_name(grv_blocks_kind kind)
         return "memory";
     case GRV_BLOCKS_S3:
         return "s3";
+    case GRV_BLOCKS_REMOTE:
+        return "remote";
     }
     return "unknown";
 }
@@ -35,6 +37,8 @@ const char *grv_meta_kind_name(grv_meta_kind kind)
         return "postgresql";
     case GRV_META_SCALA:
         return "scala";
+    case GRV_META_REMOTE:
+        return "remote";
     }
     return "unknown";
 }
@@ -42,7 +46,7 @@ const char *grv_meta_kind_name(grv_meta_kind kind)
 /* Schemes of the design that this version does not have; naming one is no typing error. */
 static bool scheme_is_planned(const char *scheme, size_t size)
 {
-    static const char *const planned[] = {"packs", "packs+s3", "http", "https"};
+    static const char *const planned[] = {"packs", "packs+s3"};
     for (size_t i = 0; i < sizeof planned / sizeof planned[0]; i++) {
         if (strlen(planned[i]) == size && strncasecmp(planned[i], scheme, size) == 0) {
             return true;
@@ -293,7 +297,7 @@ static grv_status parse_meta(const char *url, grv_place *place, grv_error *error
                       "rocks:DIR, postgresql://HOST/DATABASE or memory:", error);
 }
 
-/* A directory: files in it, RocksDB in its "meta". */
+/* A server, or a directory: files in it, RocksDB in its "meta". */
 static grv_status parse_directory(const char *directory, grv_place *place, grv_error *error)
 {
     size_t scheme;
@@ -309,8 +313,14 @@ static grv_status parse_directory(const char *directory, grv_place *place, grv_e
                              "--blocks, and its metadata with --meta",
                              directory);
     }
+    if (scheme_is(directory, scheme, "http") || scheme_is(directory, scheme, "https")) {
+        place->blocks = GRV_BLOCKS_REMOTE;
+        place->meta = GRV_META_REMOTE;
+        return copy_path("store", directory, strlen(directory), place->blocks_path, error);
+    }
     if (scheme > 0 && scheme_is_planned(directory, scheme)) {
-        return url_refuse("store", directory, scheme, "a directory or memory:", error);
+        return url_refuse("store", directory, scheme,
+                          "a directory, http(s)://HOST or memory:", error);
     }
     place->blocks = GRV_BLOCKS_FS;
     place->meta = GRV_META_ROCKS;
@@ -396,7 +406,11 @@ grv_status grv_place_parse(const grv_store_config *config, grv_place *ret_place,
 {
     *ret_place = (grv_place){0};
     grv_status status = parse_halves(config, ret_place, error);
-    if (!status && config->cache) {
+    if (!status && config->cache && ret_place->blocks == GRV_BLOCKS_REMOTE) {
+        status = grv_error_set(error, GRV_UNSUPPORTED, "store",
+                               "a cache is for blocks, and a server's blocks are not seen here: "
+                               "give --cache to graviton serve");
+    } else if (!status && config->cache) {
         status = parse_cache(config->cache, ret_place, error);
     }
     return status;

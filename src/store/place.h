@@ -14,13 +14,15 @@ typedef enum grv_blocks_kind {
     GRV_BLOCKS_FS = 1,
     GRV_BLOCKS_KV = 2,
     GRV_BLOCKS_MEMORY = 3,
-    GRV_BLOCKS_S3 = 4
+    GRV_BLOCKS_S3 = 4,
+    GRV_BLOCKS_REMOTE = 5 /* both halves behind a server, whose URL is blocks_path */
 } grv_blocks_kind;
 typedef enum grv_meta_kind {
     GRV_META_ROCKS = 1,
     GRV_META_MEMORY = 2,
     GRV_META_PG = 3,
-    GRV_META_SCALA = 4 /* only to read from */
+    GRV_META_SCALA = 4, /* only to read from */
+    GRV_META_REMOTE = 5
 } grv_meta_kind;
 
 /* What the address of a bucket says of the service; empty or 0: nothing. */
@@ -35,7 +37,8 @@ typedef struct grv_place_s3 {
 /* A store's place. Paths are empty where the kind has none. */
 typedef struct grv_place {
     grv_blocks_kind blocks;
-    char blocks_path[GRV_PLACE_PATH_SIZE]; /* in S3: its address as it was given, for messages */
+    char blocks_path[GRV_PLACE_PATH_SIZE]; /* in S3: its address as it was given, for messages; of
+                                              a server: its URL */
     char blocks_prefix[256];               /* empty: the default of files, none in S3 */
     grv_place_s3 s3;
     grv_meta_kind meta;

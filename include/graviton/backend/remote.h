@@ -57,6 +57,9 @@ const grv_remote_info *grv_remote_get_info(const grv_remote *remote);
 /* The address, for messages; lives as long as the handle. */
 const char *grv_remote_where(const grv_remote *remote);
 
+/* Whether a token goes to another machine over a connection that is not encrypted. */
+bool grv_remote_shows_token(const grv_remote *remote);
+
 /*
  * A blob store over a handle, which is borrowed and outlives it. Capabilities as the server's store
  * has, and GRV_BLOB_CAP_DISTANT. Bytes that are read are checked here once more: a full read
@@ -67,6 +70,14 @@ const char *grv_remote_where(const grv_remote *remote);
  */
 grv_status grv_blob_store_remote_new(grv_remote *remote, grv_blob_store **ret_store,
                                      grv_error *error);
+
+/* Whether a blob store is one over a handle. */
+bool grv_blob_store_is_remote(const grv_blob_store *store);
+
+/* Tells which blobs such a store has, thousands in one request; see grv_blob_store_present. */
+grv_status grv_blob_store_remote_present(const grv_call *call, grv_blob_store *store,
+                                         const grv_blob_key keys[], size_t count,
+                                         bool ret_present[], grv_error *error);
 
 /* Closes. What was opened through it has been freed. NULL is allowed. */
 void grv_remote_close(grv_remote *remote);

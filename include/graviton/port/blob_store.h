@@ -21,6 +21,9 @@ extern "C" {
 /* Capabilities: refused by the dispatcher as GRV_UNSUPPORTED where absent. */
 #define GRV_BLOB_CAP_NEWEST (UINT64_C(1) << 0) /* lists in GRV_ORDER_NEWEST */
 #define GRV_BLOB_CAP_REFS   (UINT64_C(1) << 1) /* shows a blob's blocks */
+/* Refuses nothing. A put costs a transfer: who can tell the key beforehand (plan.expected) saves it
+ * where the blob is there. */
+#define GRV_BLOB_CAP_DISTANT (UINT64_C(1) << 2)
 
 typedef struct grv_blob_store grv_blob_store;
 
@@ -29,6 +32,7 @@ typedef struct grv_put_plan {
     const grv_attributes *attributes; /* NULL: leave the blob's attributes as they are */
     const grv_blob_key *expected;     /* not NULL: the commit fails with GRV_CONFLICT, and stores
                                          no blob, unless the bytes have this key */
+    bool is_absent; /* the caller has just asked, and the blob is not there. Only a hint */
     bool has_size_hint;
     uint64_t size_hint; /* bytes that are likely to come; only a hint */
     /* Not 0: new blocks become durable every so many bytes or so, so that a put that is cut short
