@@ -316,6 +316,9 @@ grv_status grv_store_backup(const grv_call *call, grv_store *store, const grv_ba
                             grv_backup_report *ret_report, grv_error *error)
 {
     const grv_place *place = &store->place;
+    if (store->remote) {
+        return grv_store_remote_backup(call, store, config, ret_report, error);
+    }
     if (place->meta != GRV_META_ROCKS || place->blocks == GRV_BLOCKS_MEMORY ||
         place->blocks == GRV_BLOCKS_S3) {
         return grv_error_set(error, GRV_UNSUPPORTED, "backup",

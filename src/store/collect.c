@@ -197,6 +197,9 @@ grv_status grv_store_collect(const grv_call *call, grv_store *store,
         return grv_error_set(error, GRV_UNSUPPORTED, "store",
                              "the store is open to read only: only a dry run is possible");
     }
+    if (store->remote) {
+        return grv_store_remote_collect(call, store, config, ret_report, error);
+    }
     grv_call background = call ? *call : (grv_call){0};
     background.priority = GRV_BACKGROUND;
     grv_status status = grv_cas_maintenance_begin(blobs, error);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Counts a whole store: the blocks that are there against the blocks that manifests name. */
+#include "store/handle.h"
 #include "store/mark.h"
 #include "store/walk.h"
 
@@ -50,6 +51,9 @@ static grv_status count_all(const grv_call *call, grv_mark *mark, grv_block_walk
 grv_status grv_store_count(const grv_call *call, grv_store *store, grv_store_stats *ret_stats,
                            grv_error *error)
 {
+    if (store->remote) {
+        return grv_store_remote_count(call, store, ret_stats, error);
+    }
     grv_store_stats stats = {0};
     grv_block_walk walk = {0};
     grv_mark *mark = NULL;

@@ -7,7 +7,7 @@
 
 #include <graviton/backend/pg.h>
 #include <graviton/backend/remote.h>
-#include <graviton/store.h>
+#include <graviton/maintain.h>
 
 /* Room for a warning, NUL included. */
 #define GRV_STORE_WARNING_SIZE 512u
@@ -73,5 +73,19 @@ grv_status grv_store_open_scala(const grv_call *call, const grv_store_config *co
  * info. */
 grv_status grv_store_open_remote(const grv_call *call, const grv_store_config *config,
                                  grv_store *store, grv_error *error);
+
+/* remote.c: the functions of store.h and maintain.h for a store with store->remote: the server does
+ * it. */
+grv_status grv_store_remote_count(const grv_call *call, grv_store *store,
+                                  grv_store_stats *ret_stats, grv_error *error);
+grv_status grv_store_remote_collect(const grv_call *call, grv_store *store,
+                                    const grv_collect_config *config,
+                                    grv_collect_report *ret_report, grv_error *error);
+grv_status grv_store_remote_backup(const grv_call *call, grv_store *store,
+                                   const grv_backup_config *config, grv_backup_report *ret_report,
+                                   grv_error *error);
+grv_status grv_store_remote_scrub(const grv_call *call, grv_store *store,
+                                  const grv_scrub_config *config, grv_scrub_report *ret_report,
+                                  grv_error *error);
 
 #endif

@@ -341,6 +341,9 @@ grv_status grv_store_scrub(const grv_call *call, grv_store *store, const grv_scr
         return grv_error_set(error, GRV_UNSUPPORTED, "scrub",
                              "the store is open to read only: a scrub notes its place in it");
     }
+    if (store->remote) {
+        return grv_store_remote_scrub(call, store, config, ret_report, error);
+    }
     grv_status status = grv_cas_maintenance_begin(blobs, error);
     if (status) {
         return status;

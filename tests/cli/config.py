@@ -98,7 +98,7 @@ def test_scala_aliases(case):
 
 def test_not_built_yet(case):
     for flags in (
-        ["--store", "http://localhost:1"], ["--store", "https://localhost"],
+        ["--store", "packs:d"],
         ["--blocks", "packs+s3://b/p", "--meta", "rocks:m"],
     ):  # fmt: skip
         result = case.run("put", "-", "--json", *flags, expect=1)

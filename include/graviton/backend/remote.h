@@ -79,6 +79,54 @@ grv_status grv_blob_store_remote_present(const grv_call *call, grv_blob_store *s
                                          const grv_blob_key keys[], size_t count,
                                          bool ret_present[], grv_error *error);
 
+/* Figures by name, as the server gives them; what is yes or no is 1 or 0, a time nanoseconds since
+ * 1970. */
+#define GRV_REMOTE_FIGURES_MAX 32u
+typedef struct grv_remote_figures {
+    size_t count;
+    struct grv_remote_figure {
+        char name[32];
+        uint64_t value;
+    } items[GRV_REMOTE_FIGURES_MAX];
+} grv_remote_figures;
+
+/* The figure of that name, 0 where there is none. */
+uint64_t grv_remote_figures_get(const grv_remote_figures *figures, const char *name);
+
+/* The store's figures, counted anew by the server, which may take long. */
+grv_status grv_remote_count(const grv_call *call, grv_remote *remote,
+                            grv_remote_figures *ret_figures, grv_error *error);
+
+/* What a job of the server's found. */
+typedef struct grv_remote_finding {
+    char status[24]; /* "corrupt", "missing", "unreadable", "damaged" */
+    bool has_blob;
+    bool has_block;
+    bool set_aside;
+    grv_blob_key blob;
+    grv_block_key block;
+    uint64_t offset; /* of the block in the blob, where it has both */
+    char message[512];
+} grv_remote_finding;
+
+/* A job that looks after the server's store. Zero-initialise, then set; borrowed for the call. */
+typedef struct grv_remote_job {
+    const char *kind;  /* "gc", "scrub", "verify", "backup" */
+    const char *order; /* what docs/http.md says that the kind takes, as JSON; NULL: {} */
+    void (*progress)(void *context, const grv_remote_figures *so_far); /* NULL: not */
+    /* Each finding once, in order; a failure ends the wait and asks the job to stop. NULL: not. */
+    grv_status (*found)(void *context, const grv_remote_finding *finding, grv_error *error);
+    void *context;
+} grv_remote_job;
+
+/*
+ * Begins a job, waits until it has ended, and tells what it does meanwhile. GRV_UNAVAILABLE where
+ * another job runs. A call that is given up asks the job to stop, and waits a little for that; a
+ * client that dies leaves it running. *ret_figures is filled in on failure too.
+ */
+grv_status grv_remote_run_job(const grv_call *call, grv_remote *remote, const grv_remote_job *job,
+                              grv_remote_figures *ret_figures, grv_error *error);
+
 /* Closes. What was opened through it has been freed. NULL is allowed. */
 void grv_remote_close(grv_remote *remote);
 

@@ -113,8 +113,34 @@ grv_status grv_remote_decode_attributes(const json_t *json, grv_attributes *attr
 /* Which of the keys are in {"missing": […]}; each of those must be one of them. */
 grv_status grv_remote_decode_missing(const json_t *json, const grv_blob_key keys[], size_t count,
                                      bool ret_present[], grv_error *error);
+/* An object of figures; null is none. */
+grv_status grv_remote_decode_figures(const json_t *json, grv_remote_figures *ret_figures,
+                                     grv_error *error);
+
+/* What a job is at. */
+typedef struct grv_remote_job_view {
+    uint64_t number;
+    bool has_ended;
+    bool is_done; /* and well */
+    bool was_cancelled;
+    grv_remote_figures figures;
+    const json_t *findings; /* of the document that was decoded */
+    grv_remote_problem error;
+} grv_remote_job_view;
+
+grv_status grv_remote_decode_job(const json_t *json, grv_remote_job_view *ret_view,
+                                 grv_error *error);
+grv_status grv_remote_decode_finding(const json_t *json, uint64_t *ret_number,
+                                     grv_remote_finding *ret_finding, grv_error *error);
+
 /* False where the body is no problem document of graviton's. */
 bool grv_remote_decode_problem(grv_bytes body, grv_remote_problem *ret_problem);
+
+/* Members of an object; false where there is none of that kind. A string has no NUL in it, a number
+ * is not negative, a key is a valid one. Borrowed from the object. */
+bool grv_remote_text_of(const json_t *object, const char *name, grv_bytes *ret_text);
+const char *grv_remote_string_of(const json_t *object, const char *name);
+bool grv_remote_number_of(const json_t *object, const char *name, uint64_t *ret_number);
 
 /* RFC 3339 in UTC, with up to nine digits after the point, as nanoseconds since 1970. */
 bool grv_remote_time_parse(const char *text, uint64_t *ret_time_ns);

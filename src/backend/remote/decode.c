@@ -34,7 +34,7 @@ grv_status grv_remote_json_parse(grv_bytes body, json_t **ret_json, grv_error *e
 
 /* ---- Members ---- */
 
-static bool text_of(const json_t *object, const char *name, grv_bytes *ret_text)
+bool grv_remote_text_of(const json_t *object, const char *name, grv_bytes *ret_text)
 {
     const json_t *value = json_object_get(object, name);
     if (!json_is_string(value)) {
@@ -45,15 +45,15 @@ static bool text_of(const json_t *object, const char *name, grv_bytes *ret_text)
 }
 
 /* The same as a string of C: false for one with a NUL in it. */
-static const char *string_of(const json_t *object, const char *name)
+const char *grv_remote_string_of(const json_t *object, const char *name)
 {
     grv_bytes text;
-    return text_of(object, name, &text) && !memchr(text.data, '\0', text.size)
+    return grv_remote_text_of(object, name, &text) && !memchr(text.data, '\0', text.size)
                ? (const char *)text.data
                : NULL;
 }
 
-static bool number_of(const json_t *object, const char *name, uint64_t *ret_number)
+bool grv_remote_number_of(const json_t *object, const char *name, uint64_t *ret_number)
 {
     const json_t *value = json_object_get(object, name);
     if (!json_is_integer(value) || json_integer_value(value) < 0) {
@@ -136,7 +136,7 @@ bool grv_remote_time_parse(const char *text, uint64_t *ret_time_ns)
 
 static bool time_of(const json_t *object, const char *name, uint64_t *ret_time_ns)
 {
-    const char *text = string_of(object, name);
+    const char *text = grv_remote_string_of(object, name);
     return text && grv_remote_time_parse(text, ret_time_ns);
 }
 
@@ -147,11 +147,12 @@ static bool hash_of(const json_t *object, const char *name, grv_hash *ret_hash)
         *ret_hash = GRV_HASH_NONE;
         return true;
     }
-    if (text_of(object, name, &text) && text.size == 4 && memcmp(text.data, "none", 4) == 0) {
+    if (grv_remote_text_of(object, name, &text) && text.size == 4 &&
+        memcmp(text.data, "none", 4) == 0) {
         *ret_hash = GRV_HASH_NONE;
         return true;
     }
-    return text_of(object, name, &text) && !grv_hash_parse(text, ret_hash, NULL);
+    return grv_remote_text_of(object, name, &text) && !grv_hash_parse(text, ret_hash, NULL);
 }
 
 static bool chunker_of(const json_t *object, const char *name, grv_chunker_spec *ret_spec)
@@ -161,7 +162,7 @@ static bool chunker_of(const json_t *object, const char *name, grv_chunker_spec 
         *ret_spec = (grv_chunker_spec){0};
         return true;
     }
-    return text_of(object, name, &text) && !grv_chunker_spec_parse(text, ret_spec, NULL);
+    return grv_remote_text_of(object, name, &text) && !grv_chunker_spec_parse(text, ret_spec, NULL);
 }
 
 /* ---- The store ---- */
@@ -170,7 +171,7 @@ static bool id_of(const json_t *object, uint8_t ret_id[16])
 {
     static const char digits[] = "0123456789abcdef";
     grv_bytes text;
-    if (!text_of(object, "id", &text) || text.size != 32) {
+    if (!grv_remote_text_of(object, "id", &text) || text.size != 32) {
         return false;
     }
     for (size_t i = 0; i < 32; i++) {
@@ -208,7 +209,7 @@ grv_status grv_remote_decode_store(const json_t *json, grv_remote_info *ret_info
     uint64_t format;
     grv_bytes program;
     const json_t *read_only = json_object_get(json, "read_only");
-    if (!json_is_object(json) || !number_of(json, "version", &version)) {
+    if (!json_is_object(json) || !grv_remote_number_of(json, "version", &version)) {
         return odd("it tells of no store", error);
     }
     if (version != 1) {
@@ -217,10 +218,10 @@ grv_status grv_remote_decode_store(const json_t *json, grv_remote_info *ret_info
                              "version 1: use a graviton of the server's version",
                              (unsigned long long)version);
     }
-    if (!id_of(json, info.store_id) || !number_of(json, "format_version", &format) ||
+    if (!id_of(json, info.store_id) || !grv_remote_number_of(json, "format_version", &format) ||
         format > UINT32_MAX || !hash_of(json, "hash", &info.hash) ||
         !chunker_of(json, "chunker", &info.chunker) || !json_is_boolean(read_only) ||
-        !text_of(json, "program", &program)) {
+        !grv_remote_text_of(json, "program", &program)) {
         return odd("it tells of a store what none is", error);
     }
     /* A store that was not made by graviton has no such time. */
@@ -243,13 +244,13 @@ grv_status grv_remote_decode_info(const json_t *json, grv_blob_info *ret_info, g
     grv_blob_info info = {0};
     grv_bytes id;
     uint64_t size;
-    if (!json_is_object(json) || !text_of(json, "id", &id) ||
+    if (!json_is_object(json) || !grv_remote_text_of(json, "id", &id) ||
         grv_blob_key_parse(id, &info.key, NULL)) {
         return odd("a blob without an id", error);
     }
-    if (!number_of(json, "size_bytes", &size) || size != info.key.size ||
-        !number_of(json, "blocks", &info.block_count) ||
-        !number_of(json, "sequence", &info.sequence) ||
+    if (!grv_remote_number_of(json, "size_bytes", &size) || size != info.key.size ||
+        !grv_remote_number_of(json, "blocks", &info.block_count) ||
+        !grv_remote_number_of(json, "sequence", &info.sequence) ||
         !hash_of(json, "block_hash", &info.block_hash) ||
         !chunker_of(json, "chunker", &info.chunker) ||
         !time_of(json, "created", &info.created_ns)) {
@@ -263,9 +264,9 @@ grv_status grv_remote_decode_info(const json_t *json, grv_blob_info *ret_info, g
 static bool entry_error(const json_t *json, grv_remote_entry *entry)
 {
     const json_t *failure = json_object_get(json, "error");
-    const char *type = string_of(failure, "type");
+    const char *type = grv_remote_string_of(failure, "type");
     grv_bytes detail;
-    if (!type || !text_of(failure, "detail", &detail)) {
+    if (!type || !grv_remote_text_of(failure, "detail", &detail)) {
         return false;
     }
     static const char scheme[] = "urn:graviton:problem:";
@@ -288,7 +289,7 @@ grv_status grv_remote_decode_page(const json_t *json, size_t max, grv_remote_pag
         return odd("a page of a list", error);
     }
     if (!is_absent(json, "cursor")) {
-        const char *cursor = string_of(json, "cursor");
+        const char *cursor = grv_remote_string_of(json, "cursor");
         if (!cursor || !*cursor || strlen(cursor) > 1024) {
             return odd("the place in a list", error);
         }
@@ -325,8 +326,9 @@ void grv_remote_page_done(grv_remote_page *page)
 static bool ref_of(const json_t *json, grv_block_ref *ret_ref)
 {
     grv_bytes block;
-    return text_of(json, "block", &block) && !grv_block_key_parse(block, &ret_ref->key, NULL) &&
-           number_of(json, "offset_bytes", &ret_ref->offset);
+    return grv_remote_text_of(json, "block", &block) &&
+           !grv_block_key_parse(block, &ret_ref->key, NULL) &&
+           grv_remote_number_of(json, "offset_bytes", &ret_ref->offset);
 }
 
 grv_status grv_remote_decode_refs(const json_t *json, grv_remote_refs *ret_refs, grv_error *error)
@@ -338,7 +340,7 @@ grv_status grv_remote_decode_refs(const json_t *json, grv_remote_refs *ret_refs,
         return odd("a page of a manifest", error);
     }
     if (!is_absent(json, "next_offset_bytes")) {
-        page.has_next = number_of(json, "next_offset_bytes", &page.next_offset);
+        page.has_next = grv_remote_number_of(json, "next_offset_bytes", &page.next_offset);
         if (!page.has_next) {
             return odd("the place in a manifest", error);
         }
@@ -393,15 +395,15 @@ static bool base64_of(grv_bytes text, uint8_t *ret_bytes, size_t *ret_size)
 static grv_status attribute_of(const json_t *json, grv_attributes *attributes, grv_error *error)
 {
     uint8_t decoded[GRV_ATTRIBUTE_VALUE_MAX + 8];
-    const char *name = string_of(json, "name");
+    const char *name = grv_remote_string_of(json, "name");
     grv_bytes value;
     if (!name) {
         return odd("an attribute without a name", error);
     }
-    if (!text_of(json, "value", &value)) {
+    if (!grv_remote_text_of(json, "value", &value)) {
         grv_bytes text;
         size_t size = 0;
-        if (!text_of(json, "value_base64", &text) || !base64_of(text, decoded, &size)) {
+        if (!grv_remote_text_of(json, "value_base64", &text) || !base64_of(text, decoded, &size)) {
             return odd("the value of an attribute", error);
         }
         value = grv_bytes_of(decoded, size);
@@ -515,13 +517,13 @@ bool grv_remote_decode_problem(grv_bytes body, grv_remote_problem *ret_problem)
         return false;
     }
     grv_remote_problem problem = {0};
-    const char *type = string_of(json, "type");
+    const char *type = grv_remote_string_of(json, "type");
     bool is_ours = type && strncmp(type, scheme, sizeof scheme - 1) == 0;
     if (is_ours) {
         type += sizeof scheme - 1;
         grv_bytes detail = {0};
-        if (!text_of(json, "detail", &detail)) {
-            (void)text_of(json, "title", &detail);
+        if (!grv_remote_text_of(json, "detail", &detail)) {
+            (void)grv_remote_text_of(json, "title", &detail);
         }
         grv_remote_text_copy(problem.type, sizeof problem.type, type, strlen(type));
         grv_remote_text_copy(problem.detail, sizeof problem.detail, (const char *)detail.data,

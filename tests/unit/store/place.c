@@ -189,8 +189,26 @@ static void planned_schemes_are_unsupported(void **state)
 {
     (void)state;
     grv_place place;
-    assert_grv_status(parse("http://host:1", NULL, NULL, &place), GRV_UNSUPPORTED);
+    assert_grv_status(parse("packs:d", NULL, NULL, &place), GRV_UNSUPPORTED);
     assert_grv_status(parse(NULL, "packs+s3://b/p", "memory:", &place), GRV_UNSUPPORTED);
+}
+
+static void servers_are_whole_stores(void **state)
+{
+    (void)state;
+    grv_error error = GRV_ERROR_INIT;
+    grv_place place;
+    static const char *const urls[] = {"http://host:1", "HTTPS://host/prefix"};
+    for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+        assert_grv_ok(parse(urls[i], NULL, NULL, &place));
+        assert_int_equal(place.blocks, GRV_BLOCKS_REMOTE);
+        assert_int_equal(place.meta, GRV_META_REMOTE);
+        assert_string_equal(place.blocks_path, urls[i]);
+        assert_string_equal(place.meta_path, "");
+    }
+    assert_grv_status(parse(NULL, "http://host", "rocks:a", &place), GRV_INVALID_ARGUMENT);
+    const grv_store_config cached = {.directory = urls[0], .cache = "somewhere"};
+    assert_grv_status(grv_place_parse(&cached, &place, &error), GRV_UNSUPPORTED);
 }
 
 static void long_paths_are_refused_whole(void **state)
@@ -218,6 +236,7 @@ int main(void)
         cmocka_unit_test(scala_is_postgresql_with_files),
         cmocka_unit_test(wrong_ones_are_refused),
         cmocka_unit_test(planned_schemes_are_unsupported),
+        cmocka_unit_test(servers_are_whole_stores),
         cmocka_unit_test(long_paths_are_refused_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
