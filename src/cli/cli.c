@@ -18,6 +18,7 @@ grv_status cli_store_open(cli_run *cli, cli_access access, grv_error *error)
     cli->config.store.create = access == CLI_CREATE || access == CLI_SERVE;
     cli->config.store.read_only = access == CLI_READ;
     cli->config.store.use_reserve = access == CLI_WRITE || access == CLI_SERVE;
+    cli->config.store.gives_way = access == CLI_SERVE;
     if (access == CLI_SERVE) {
         size_t suits = cli->config.place.blocks == GRV_BLOCKS_S3 ? SERVE_BUDGET_S3 : SERVE_BUDGET;
         cli->config.store.budget_bytes = cli->budget_bytes ? cli->budget_bytes : suits;
