@@ -5,6 +5,7 @@
  */
 #include "blob_store_fixtures.h"
 
+#include "blob_store_server.h"
 #include "postgres_store.h"
 #include "s3.h"
 
@@ -205,6 +206,12 @@ static grv_status cas_open(const blob_store_fixture *fixture, const char *direct
             halves == FIXTURE_S3 || halves == FIXTURE_S3_PG                                        \
     }
 
+#define SERVED(name, chunker, hash, large)                                                         \
+    {                                                                                              \
+        name, true, hash, chunker, large, FIXTURE_SERVED, blob_store_server_open,                  \
+            blob_store_server_close, NULL, false, false                                            \
+    }
+
 const blob_store_fixture blob_store_fixtures[] = {
     MEMORY("memory", GRV_HASH_BLAKE3, 64 * MIB),
     MEMORY("memory-sha256", GRV_HASH_SHA256, 4 * MIB),
@@ -217,6 +224,8 @@ const blob_store_fixture blob_store_fixtures[] = {
     CAS("cas-pg", FIXTURE_PG, "cdc:16K", GRV_HASH_BLAKE3, 6 * MIB),
     CAS("cas-s3-rocks", FIXTURE_S3, "cdc:64K", GRV_HASH_SHA256, 8 * MIB),
     CAS("cas-s3-pg", FIXTURE_S3_PG, "cdc:16K", GRV_HASH_BLAKE3, 6 * MIB),
+    SERVED("remote", "cdc:16K", GRV_HASH_BLAKE3, 12 * MIB),
+    SERVED("remote-sha256", "fixed:4096", GRV_HASH_SHA256, 6 * MIB),
 };
 
 const size_t blob_store_fixture_count = sizeof blob_store_fixtures / sizeof blob_store_fixtures[0];

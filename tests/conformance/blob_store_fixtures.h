@@ -16,7 +16,8 @@ typedef enum fixture_halves {
     FIXTURE_FILES,
     FIXTURE_S3,
     FIXTURE_PG,
-    FIXTURE_S3_PG
+    FIXTURE_S3_PG,
+    FIXTURE_SERVED /* whatever the server has */
 } fixture_halves;
 
 /* One implementation under test. */

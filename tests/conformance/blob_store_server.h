@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A fixture of the blob_store suite: the remote backend and a server of its own. GRAVITON_PROGRAM
+ * names the program that serves. */
+#ifndef GRV_TESTS_CONFORMANCE_BLOB_STORE_SERVER_H
+#define GRV_TESTS_CONFORMANCE_BLOB_STORE_SERVER_H
+
+#include "blob_store_fixtures.h"
+
+/* `open` and `close` of a fixture. */
+grv_status blob_store_server_open(const blob_store_fixture *fixture, const char *directory,
+                                  void **ret_context, grv_blob_store **ret_store, grv_error *error);
+void blob_store_server_close(void *context);
+
+#endif
