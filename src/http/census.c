@@ -174,6 +174,16 @@ static grv_status store_ask(http_census *census, grv_error *error)
     return status == GRV_NOT_FOUND ? GRV_OK : status;
 }
 
+/* Tells the log where readiness changes. The lock is held, which only those who ask for it want. */
+static void ready_tell(const http_census *census, const grv_error *now)
+{
+    if (now->status && !census->unready.status) {
+        http_log_event(census->server->log, "error", "the store does not answer: %s", now->message);
+    } else if (!now->status && census->unready.status) {
+        http_log_event(census->server->log, "info", "the store answers again");
+    }
+}
+
 grv_status http_census_ready(http_census *census, grv_error *error)
 {
     grv_error failure = GRV_ERROR_INIT;
@@ -187,6 +197,7 @@ grv_status http_census_ready(http_census *census, grv_error *error)
         pthread_mutex_lock(&census->lock);
         census->is_checking = false;
         census->checked_ns = grv_now_ns();
+        ready_tell(census, &failure);
         census->unready = failure;
     }
     if (census->checked_ns == 0) {

@@ -57,7 +57,8 @@ def test_a_file_that_is_wrong_is_left_alone(case):
 
 def test_wrong_words(case):
     for words in (
-        ["token"], ["token", "ci"], ["token", "ci", "--scope", ""], ["token", "", "--scope", "read"],
+        ["token"], ["token", "ci"], ["token", "ci", "--scope", ""],
+        ["token", "", "--scope", "read"],
         ["token", "ci", "--scope", "read,"], ["token", "ci", "--scope", "all"],
         ["token", "a b", "--scope", "read"], ["token", "n" * 65, "--scope", "read"],
         ["token", "ci", "di", "--scope", "read"],
