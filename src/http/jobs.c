@@ -413,6 +413,13 @@ void http_jobs_tick(http_jobs *jobs, uint64_t now_ns)
     http_job_order gc = {.kind = HTTP_JOB_GC, .is_automatic = true};
     http_job_order scrub = {
         .kind = HTTP_JOB_SCRUB, .is_automatic = true, .rate_bytes = config->scrub_rate_bytes};
-    tick_kind(jobs, &jobs->gc_due_ns, config->gc_period_ns, &gc, now_ns);
-    tick_kind(jobs, &jobs->scrub_due_ns, config->scrub_period_ns, &scrub, now_ns);
+    /* What has been due for longer comes first, so that neither keeps the other out. */
+    bool scrub_first = jobs->scrub_due_ns < jobs->gc_due_ns;
+    for (int i = 0; i < 2; i++) {
+        if (scrub_first == (i == 0)) {
+            tick_kind(jobs, &jobs->scrub_due_ns, config->scrub_period_ns, &scrub, now_ns);
+        } else {
+            tick_kind(jobs, &jobs->gc_due_ns, config->gc_period_ns, &gc, now_ns);
+        }
+    }
 }

@@ -395,12 +395,14 @@ static void what_is_due_begins_by_itself(void **state)
     json_decref(job);
     http_jobs_tick(jobs, now + hour + 1);
     assert_int_equal(jobs->last_number, 1);
-    /* Both are due: one after the other. */
+    /* Both are due: one after the other, and first the one that is so for longer. */
     http_jobs_tick(jobs, now + 2 * hour);
-    json_decref(await(&rig, 2));
+    job = await(&rig, 2);
+    assert_string_equal(text_of(job, "kind"), "scrub");
+    json_decref(job);
     http_jobs_tick(jobs, now + 2 * hour);
     job = await(&rig, 3);
-    assert_string_equal(text_of(job, "kind"), "scrub");
+    assert_string_equal(text_of(job, "kind"), "gc");
     json_decref(job);
     http_jobs_tick(jobs, now + 2 * hour);
     assert_int_equal(jobs->last_number, 3);
