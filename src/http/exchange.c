@@ -463,11 +463,12 @@ static bool headers_body(http_transfer *transfer)
 
 /* Everything that is decided by the headers. Afterwards the state is GATHER, or there is an
  * answer. */
-static void headers_judge(http_transfer *transfer, const char *version)
+static void headers_judge(http_transfer *transfer, const char *url, const char *version)
 {
     http_exchange *exchange = &transfer->exchange;
     http_framing framing = {0};
-    const char *fault = http_guard_check(transfer->connection, exchange->method, version, &framing);
+    const char *fault =
+        http_guard_check(transfer->connection, exchange->method, url, version, &framing);
     if (fault) {
         transfer->must_close = true;
         http_exchange_refuse(transfer, "bad-request", fault);
@@ -516,12 +517,12 @@ static void step_expect(http_transfer *transfer)
 }
 
 /* The first call of the handler. False: the connection is to be closed. */
-static bool exchange_headers(http_transfer *transfer, const char *version)
+static bool exchange_headers(http_transfer *transfer, const char *url, const char *version)
 {
     http_exchange *exchange = &transfer->exchange;
     http_metrics_begin(exchange->server->metrics);
     transfer->is_metered = true;
-    headers_judge(transfer, version);
+    headers_judge(transfer, url, version);
     if (transfer->state == HTTP_STATE_GATHER) {
         if (exchange->expects_continue && exchange->route->expect) {
             transfer->state = HTTP_STATE_EXPECT;
@@ -541,12 +542,12 @@ static bool exchange_headers(http_transfer *transfer, const char *version)
 
 /* ---- The handler ---- */
 
-static bool exchange_go_on(http_transfer *transfer, const char *version, const char *data,
-                           size_t *size)
+static bool exchange_go_on(http_transfer *transfer, const char *url, const char *version,
+                           const char *data, size_t *size)
 {
     switch (transfer->state) {
     case HTTP_STATE_NEW:
-        return exchange_headers(transfer, version);
+        return exchange_headers(transfer, url, version);
     case HTTP_STATE_EXPECT:
         if (transfer->exchange.reply.status) {
             return http_reply_queue(transfer);
@@ -573,10 +574,9 @@ enum MHD_Result http_exchange_handle(void *server, struct MHD_Connection *connec
     http_transfer *transfer = *context;
     (void)server;
     (void)connection;
-    (void)url;
     if (!transfer) {
         return MHD_NO;
     }
     transfer->exchange.method = method;
-    return exchange_go_on(transfer, version, data, size) ? MHD_YES : MHD_NO;
+    return exchange_go_on(transfer, url, version, data, size) ? MHD_YES : MHD_NO;
 }

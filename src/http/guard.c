@@ -114,7 +114,7 @@ static enum MHD_Result guard_field(void *context, enum MHD_ValueKind kind, const
     return state->fault ? MHD_NO : MHD_YES;
 }
 
-const char *http_guard_check(struct MHD_Connection *connection, const char *method,
+const char *http_guard_check(struct MHD_Connection *connection, const char *method, const char *url,
                              const char *version, http_framing *ret_framing)
 {
     guard state = {.end = version + strlen(version) + 2};
@@ -126,6 +126,9 @@ const char *http_guard_check(struct MHD_Connection *connection, const char *meth
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     if (!size || method + size->header_size != state.end + 2) {
         return "a header line that is continued, has a NUL or ends without CR LF";
+    }
+    if (url != method + strlen(method) + 1) {
+        return "more than one space in the request line";
     }
     if (strcmp(version, "HTTP/1.1") != 0 && strcmp(version, "HTTP/1.0") != 0) {
         return "a version other than HTTP/1.1 and HTTP/1.0";

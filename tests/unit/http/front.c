@@ -337,6 +337,11 @@ static const http_route routes[] = {
      .name = "json",
      .body = HTTP_BODY_SMALL,
      .run = json_run},
+    {.method = "GET",
+     .pattern = "/secret",
+     .name = "secret",
+     .scope = HTTP_SCOPE_ADMIN,
+     .run = text_run},
     {.method = NULL},
 };
 
