@@ -115,8 +115,8 @@ static grv_status daemon_start(http_server *server, grv_error *error)
     }
     if (server->tls) {
         flags |= MHD_USE_TLS;
-        options[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK2,
-                                                   (intptr_t)http_tls_retrieve, NULL};
+        options[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK2, 0,
+                                                   (void *)(intptr_t)http_tls_retrieve};
         options[count++] =
             (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, HTTP_TLS_PRIORITIES};
     }
