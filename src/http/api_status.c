@@ -196,9 +196,21 @@ static grv_status dashboard_stream_run(http_exchange *exchange, grv_error *error
 }
 
 const http_route http_front_status[] = {
-    {.method = "GET", .pattern = "/api/health", .name = "health", .run = health_run},
+    {
+        .method = "GET",
+        .pattern = "/api/health",
+        .name = "health",
+        .is_quick = true,
+        .run = health_run,
+    },
     {.method = "GET", .pattern = "/api/ready", .name = "ready", .run = ready_run},
-    {.method = "GET", .pattern = "/metrics", .name = "metrics", .run = metrics_run},
+    {
+        .method = "GET",
+        .pattern = "/metrics",
+        .name = "metrics",
+        .is_quick = true,
+        .run = metrics_run,
+    },
     {
         .method = "GET",
         .pattern = "/api/stats",

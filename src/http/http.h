@@ -58,15 +58,17 @@ typedef struct http_route {
     http_body_kind body;
     bool is_stream; /* holds a share of the store's memory budget while it runs: takes a turn in
                        streams.c first. Set it where `body` is HTTP_BODY_STREAM */
+    bool is_quick;  /* `run` waits for nothing: it is called on the event thread, so that it answers
+                       while all workers wait for the store. Not with a stream */
     /*
      * HTTP_BODY_STREAM: on an event thread when the headers are there, so it must not wait; looks
      * at them and keeps what it needs in exchange->front. Not GRV_OK: the answer, before any of the
      * body is asked for. NULL: nothing to look at.
      */
     grv_status (*begin)(http_exchange *exchange, grv_error *error);
-    /* HTTP_BODY_STREAM: on a worker without a turn, where the client sent `Expect: 100-continue` and
-     * waits: makes the answer that saves sending the body, or none (reply.status stays 0): then the
-     * client is told to go on. NULL: it is told so at once. */
+    /* HTTP_BODY_STREAM: on a worker without a turn, where the client sent `Expect: 100-continue`
+     * and waits: makes the answer that saves sending the body, or none (reply.status stays 0): then
+     * the client is told to go on. NULL: it is told so at once. */
     grv_status (*expect)(http_exchange *exchange, grv_error *error);
     /* HTTP_BODY_STREAM: on a worker, when enough of the body has come that it is worth it (all of
      * it, if that is little): opens the sink that the body goes into. Where it makes a reply

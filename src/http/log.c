@@ -239,10 +239,13 @@ void http_log_event(http_log *log, const char *level, const char *format, ...)
     line_end(log, &line);
 }
 
-/* Errors are what somebody should look into; a server that refuses for a while is a warning. */
-static const char *request_level(unsigned status)
+/* Errors are what somebody should look into, such as an answer that had to be cut; a server that
+ * refuses for a while is a warning. */
+static const char *request_level(unsigned status, const grv_error *cause)
 {
-    if (status >= 500 && status != 503) {
+    bool is_cut =
+        status < 400 && cause && cause->status != GRV_OK && cause->status != GRV_CANCELLED;
+    if (is_cut || (status >= 500 && status != 503)) {
         return "error";
     }
     return status == 503 ? "warning" : "info";
@@ -274,7 +277,7 @@ void http_log_request(http_server *server, const http_exchange *exchange, unsign
 {
     http_log *log = server->log;
     log_line line;
-    line_begin(log, &line, request_level(status), "request");
+    line_begin(log, &line, request_level(status, cause), "request");
     line_text(&line, "request_id", exchange->request_id, LOG_NAME_MAX);
     line_trace(&line, exchange->call.trace_id);
     line_text(&line, "client", client, LOG_NAME_MAX);

@@ -6,6 +6,7 @@
 
 #define METRICS_PARTS 16u
 #define METRICS_CODES 500u
+#define METRICS_GONE  499u /* as others write it */
 #define SECOND        UINT64_C(1000000000)
 
 const uint64_t http_metrics_bounds_ns[HTTP_METRICS_BOUNDS] = {
@@ -128,6 +129,7 @@ void http_metrics_end(http_metrics *metrics, const http_route *route, unsigned s
     metrics_part *part = part_mine(metrics);
     metrics_row *row = &part->rows[row_find(metrics, route)];
     size_t bound = 0;
+    status = status == 0 ? METRICS_GONE : status;
     while (bound < HTTP_METRICS_BOUNDS && duration_ns > http_metrics_bounds_ns[bound]) {
         bound++;
     }

@@ -22,7 +22,8 @@ void http_metrics_free(http_metrics *metrics); /* NULL is allowed */
 
 /* A request's headers are there. */
 void http_metrics_begin(http_metrics *metrics);
-/* A request is over, whose begin was counted. `route`: NULL where none matched. */
+/* A request is over, whose begin was counted. `route`: NULL where none matched. A status of 0, no
+ * answer because the client went, counts as 499. */
 void http_metrics_end(http_metrics *metrics, const http_route *route, unsigned status,
                       uint64_t duration_ns, uint64_t bytes_in, uint64_t bytes_out);
 /* A call, or a row of them, on the store came to this. */

@@ -242,6 +242,10 @@ bool http_upload_end(http_transfer *transfer)
     if (transfer->state == HTTP_STATE_FLOW) {
         return http_exchange_submit(transfer, step_window, true);
     }
+    if (route->is_quick) {
+        step_answer(transfer);
+        return http_reply_queue(transfer);
+    }
     return route->body == HTTP_BODY_STREAM
                ? http_exchange_submit(transfer, step_open, true)
                : http_exchange_submit(transfer, step_answer, route->is_stream);

@@ -178,6 +178,11 @@ static grv_status slow_run(http_exchange *exchange, grv_error *error)
     return http_reply_text(exchange, 200, "text/plain", grv_bytes_of("slow", 4), error);
 }
 
+static grv_status quick_run(http_exchange *exchange, grv_error *error)
+{
+    return http_reply_text(exchange, 200, "text/plain", grv_bytes_of("quick", 5), error);
+}
+
 static grv_status sum_open(http_exchange *exchange, grv_sink **ret_sink, grv_error *error)
 {
     (void)exchange;
@@ -283,6 +288,8 @@ static const http_route routes[] = {
      .run = broken_run},
     {.method = "GET", .pattern = "/early", .name = "early", .is_stream = true, .run = early_run},
     {.method = "GET", .pattern = "/slow/{}", .name = "slow", .is_stream = true, .run = slow_run},
+    {.method = "GET", .pattern = "/idle/{}", .name = "idle", .run = slow_run},
+    {.method = "GET", .pattern = "/quick", .name = "quick", .is_quick = true, .run = quick_run},
     {.method = "GET", .pattern = "/events", .name = "events", .run = events_run},
     {.method = "POST",
      .pattern = "/sum",

@@ -8,9 +8,10 @@
 
 #include <sys/socket.h>
 
-/* GET /text, /secret (scope admin), /bytes/N, /broken/N (fails after the first view), /early (fails at once), /slow/MS,
- * /events; POST /sum (sums a stream), /json, /full (open fails), /spoiled (the sink fails after
- * 400,000 bytes), /wanted (refuses an expected body), /ended (the third piece makes the answer). */
+/* GET /text, /secret (scope admin), /bytes/N, /broken/N (fails after the first view), /early (fails
+ * at once), /slow/MS, /idle/MS (the same without a turn), /quick, /events; POST /sum (sums a
+ * stream), /json, /full (open fails), /spoiled (the sink fails after 400,000 bytes), /wanted
+ * (refuses an expected body), /ended (the third piece makes the answer). */
 extern const http_route *const front_routes[];
 
 /* The byte at a place of /bytes/N. */

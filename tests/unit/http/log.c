@@ -80,6 +80,12 @@ static void a_request_is_a_line(void **state)
                                            "client=c method=G path=\"\" status=500 bytes_in=0 "
                                            "bytes_out=0 duration_ms=0.000 cause=corrupt origin=fs "
                                            "error=\"block \\\"a\\\" in /b\"\n"));
+    /* An answer that was cut is an error whatever its status; a client that went is none. */
+    http_log_request(&rig.server, &exchange, 200, 0, 0, 0, "c", &cause);
+    assert_non_null(strstr(rig_read(&rig), " level=error "));
+    grv_error_set(&cause, GRV_CANCELLED, "http", "gone");
+    http_log_request(&rig.server, &exchange, 200, 0, 0, 0, "c", &cause);
+    assert_non_null(strstr(rig_read(&rig), " level=info "));
     rig_end(&rig);
 }
 

@@ -29,13 +29,16 @@ static void a_request_counts_in_its_row(void **state)
     assert_string_equal(http_metrics_label(metrics, 0), "a");
     assert_string_equal(http_metrics_label(metrics, 2), "c");
     assert_string_equal(http_metrics_label(metrics, 3), "none");
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         http_metrics_begin(metrics);
     }
     http_metrics_end(metrics, &front_two[0], 201, 500000, 10, 20);
     http_metrics_end(metrics, &front_two[0], 507, 500001, 1, 2);
     http_metrics_end(metrics, NULL, 404, UINT64_C(61000000000), 0, 3);
     http_metrics_end(metrics, &front_one[1], 7, 0, 0, 0);
+    http_metrics_end(metrics, &front_one[0], 0, 0, 0, 0);
+    http_metrics_sum(metrics, 0, &sums);
+    assert_int_equal(sums.codes[399], 1);
     http_metrics_sum(metrics, 2, &sums);
     assert_int_equal(sums.codes[101], 1);
     assert_int_equal(sums.codes[407], 1);
@@ -48,8 +51,8 @@ static void a_request_counts_in_its_row(void **state)
     assert_int_equal(sums.codes[304], 1);
     assert_int_equal(sums.bounds[HTTP_METRICS_BOUNDS], 1);
     http_metrics_total(metrics, &totals);
-    assert_int_equal(totals.requests, 4);
-    assert_int_equal(totals.client_errors, 1);
+    assert_int_equal(totals.requests, 5);
+    assert_int_equal(totals.client_errors, 2);
     assert_int_equal(totals.server_errors, 2);
     assert_int_equal(totals.in_flight, 1);
     assert_int_equal(totals.bytes_in, 11);

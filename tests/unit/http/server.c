@@ -327,6 +327,32 @@ static void events_come_again_and_again(void **state)
     fail_msg("no events");
 }
 
+static void a_quick_route_needs_no_worker(void **state)
+{
+    (void)state;
+    int slow[20]; /* more than there are workers */
+    const char text[] = "GET /idle/1500 HTTP/1.1\r\nHost: x\r\n\r\n";
+    for (size_t i = 0; i < 20; i++) {
+        slow[i] = front_connect(server);
+        assert_true(front_send(slow[i], text, sizeof text - 1));
+    }
+    grv_clock_sleep(UINT64_C(200000000));
+    uint64_t begun_ns = grv_now_ns();
+    front_answer answer = front_ask(server, "GET /quick HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect_text(&answer, 200, "quick");
+    front_done(&answer);
+    answer = front_ask(server, "HEAD /quick HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_string_equal(front_header(&answer, "Content-Length"), "5");
+    front_done(&answer);
+    assert_true(grv_now_ns() - begun_ns < UINT64_C(1000000000));
+    for (size_t i = 0; i < 20; i++) {
+        answer = front_read(slow[i], false);
+        expect_text(&answer, 200, "slow");
+        front_done(&answer);
+        close(slow[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +368,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_source_that_fails_cuts_the_answer, server_start,
                                         server_end),
         cmocka_unit_test_setup_teardown(events_come_again_and_again, server_start, server_end),
+        cmocka_unit_test_setup_teardown(a_quick_route_needs_no_worker, server_start, server_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
