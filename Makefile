@@ -2,7 +2,7 @@
 # The front door: each target installs what it lacks (tools/setup), builds with Meson and Ninja,
 # and does its job. Nothing here knows about source files; the meson.build lists do.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench fuzz model faults install clean
+.PHONY: help build run demo test check bench fuzz model faults install clean
 
 BUILD ?= build
 PREFIX ?= /usr/local
@@ -10,12 +10,14 @@ DESTDIR ?=
 FUZZ_SECONDS ?= 60
 SEEDS ?= 1000
 JOBS ?= $(shell nproc)
+LISTEN ?= 127.0.0.1:$(or $(GRAVITON_HTTP_PORT),8081)
 ifeq ($(origin CC),default)
 CC := gcc
 endif
 export CC
 
 help:
+	@echo "make run      build, then serve ./graviton-data over HTTP, LISTEN=$(LISTEN)"
 	@echo "make demo     build, then store, change, read back and check real files of this machine"
 	@echo "make test     build and run every test, plain and under the sanitizers"
 	@echo "make build    the program at $(BUILD)/graviton, the library beside it"
@@ -30,6 +32,19 @@ help:
 build:
 	@tools/setup build
 	@tools/build "$(BUILD)"
+
+# The store is made at the first run, and is there again at the next.
+run: build
+	@echo "Serving ./graviton-data at http://$(LISTEN). From another terminal:"
+	@echo
+	@echo "  curl --data-binary @README.md http://$(LISTEN)/api/blobs      # stores it, prints its id"
+	@echo "  curl http://$(LISTEN)/api/blobs/ID                            # gives it back, checked"
+	@echo "  curl 'http://$(LISTEN)/api/blobs?order=newest'                # what is there"
+	@echo "  curl http://$(LISTEN)/metrics                                 # what was done"
+	@echo
+	@echo "Ctrl-C ends it when what is in flight has ended."
+	@echo
+	@exec "$(BUILD)/graviton" serve --listen "$(LISTEN)"
 
 demo: build
 	@tools/demo "$(BUILD)"
