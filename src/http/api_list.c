@@ -275,21 +275,22 @@ static void missing_done(missing_run *run)
     free(run->is_missing);
 }
 
+/* False without memory; done in any case. */
+static bool missing_init(missing_run *run, size_t count)
+{
+    size_t room = count ? count : 1;
+    *run = (missing_run){
+        .count = count,
+        .asked = calloc(room, sizeof *run->asked),
+        .keys = calloc(room, sizeof *run->keys),
+        .present = calloc(room, sizeof *run->present),
+        .is_missing = calloc(room, sizeof *run->is_missing),
+    };
+    return run->asked && run->keys && run->present && run->is_missing;
+}
+
 static grv_status missing_parse(const json_t *ids, missing_run *run, grv_error *error)
 {
-    run->count = json_array_size(ids);
-    if (!json_is_array(ids) || run->count > MISSING_MAX) {
-        return grv_error_set(error, GRV_INVALID_ARGUMENT, "http",
-                             "the body must be {\"ids\": [...]} with at most %u ids", MISSING_MAX);
-    }
-    size_t room = run->count ? run->count : 1;
-    run->asked = calloc(room, sizeof *run->asked);
-    run->keys = calloc(room, sizeof *run->keys);
-    run->present = calloc(room, sizeof *run->present);
-    run->is_missing = calloc(room, sizeof *run->is_missing);
-    if (!run->asked || !run->keys || !run->present || !run->is_missing) {
-        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "api", "no memory for %zu ids", run->count);
-    }
     for (size_t i = 0; i < run->count; i++) {
         const json_t *id = json_array_get(ids, i);
         if (!json_is_string(id)) {
@@ -336,16 +337,18 @@ static json_t *missing_json(json_t *ids, const missing_run *run)
     return object;
 }
 
-grv_status http_api_missing_run(http_exchange *exchange, grv_error *error)
+static grv_status missing_reply(http_exchange *exchange, json_t *ids, grv_error *error)
 {
-    json_t *body;
-    grv_status status = http_body_json(exchange, &body, error);
-    if (status) {
-        return status;
+    missing_run run;
+    if (!json_is_array(ids) || json_array_size(ids) > MISSING_MAX) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "http",
+                             "the body must be {\"ids\": [...]} with at most %u ids", MISSING_MAX);
     }
-    missing_run run = {0};
-    json_t *ids = json_object_get(body, "ids");
-    status = missing_parse(ids, &run, error);
+    if (!missing_init(&run, json_array_size(ids))) {
+        missing_done(&run);
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "api", "no memory for %zu ids", run.count);
+    }
+    grv_status status = missing_parse(ids, &run, error);
     if (!status) {
         status = missing_look(exchange, &run, error);
     }
@@ -353,6 +356,17 @@ grv_status http_api_missing_run(http_exchange *exchange, grv_error *error)
         status = http_reply_json(exchange, 200, missing_json(ids, &run), error);
     }
     missing_done(&run);
+    return status;
+}
+
+grv_status http_api_missing_run(http_exchange *exchange, grv_error *error)
+{
+    json_t *body;
+    grv_status status = http_body_json(exchange, &body, error);
+    if (status) {
+        return status;
+    }
+    status = missing_reply(exchange, json_object_get(body, "ids"), error);
     json_decref(body);
     return status;
 }

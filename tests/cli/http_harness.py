@@ -3,6 +3,7 @@
 of some kind has."""
 
 import base64
+import contextlib
 import hashlib
 import os
 import socket
@@ -14,10 +15,16 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import graviton
 
 
+@contextlib.contextmanager
 def serve(case, *options):
+    """A server while the test uses it; one that does not end in order fails the test, which with a
+    sanitizer it does for a leak too."""
     options = options or ("--store", "s")
-    return graviton.Server(case.program, *options, env=case.env, cwd=case.directory,
-                           log=case.path("log"))  # fmt: skip
+    with graviton.Server(case.program, *options, env=case.env, cwd=case.directory,
+                         log=case.path("log")) as server:  # fmt: skip
+        yield server
+        code = server.stop()
+        assert code == 0, f"serve: exit {code}: {server.said()[-5000:]}"
 
 
 def problem(answer, status, kind):
