@@ -187,10 +187,11 @@ static void cp_count(cp_run *run, const cp_job *job)
         run->copied_bytes += job->key.size;
         run->fresh_bytes += put->fresh_bytes;
         cli_progress_settle(&run->cli->progress, job->key.size, put->duplicate_bytes);
+        cli_progress_done(&run->cli->progress);
         break;
     case CP_PRESENT:
         run->present++;
-        cli_progress_settle(&run->cli->progress, 0, 0);
+        cli_progress_done(&run->cli->progress);
         break;
     case CP_ABSENT:
         run->absent++;

@@ -100,7 +100,7 @@ static void put_show(put_run *run, cli_put_job *job)
     } else if (!output->failed.status) {
         char id[GRV_KEY_TEXT_SIZE];
         grv_blob_key_print(&job->result.key, id);
-        cli_progress_settle(&run->cli->progress, job->result.key.size, job->result.duplicate_bytes);
+        cli_progress_done(&run->cli->progress);
         grv_status status =
             output->json ? put_print_json(run, job, id, &error)
                          : cli_output_named_row(output, id,

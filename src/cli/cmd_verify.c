@@ -184,7 +184,7 @@ static grv_status verify_blob(verify_run *run, const grv_blob_key *key, grv_erro
     }
     run->blobs++;
     run->bytes += key->size;
-    cli_progress_settle(&cli->progress, key->size, 0);
+    cli_progress_done(&cli->progress);
     if (status == GRV_CORRUPT) {
         run->corrupt++;
         cli_tally_failure(&run->tally, CLI_EXIT_CORRUPT);

@@ -39,11 +39,15 @@ void cli_progress_add(cli_progress *progress, uint64_t bytes)
     __atomic_fetch_add(&progress->bytes, bytes, __ATOMIC_RELAXED);
 }
 
-void cli_progress_settle(cli_progress *progress, uint64_t size_bytes, uint64_t duplicate_bytes)
+void cli_progress_settle(cli_progress *progress, uint64_t bytes, uint64_t duplicate_bytes)
+{
+    __atomic_fetch_add(&progress->settled_bytes, bytes, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&progress->duplicate_bytes, duplicate_bytes, __ATOMIC_RELEASE);
+}
+
+void cli_progress_done(cli_progress *progress)
 {
     progress->things++;
-    progress->settled_bytes += size_bytes;
-    progress->duplicate_bytes += duplicate_bytes;
 }
 
 /* Where a line of PROGRESS_LINE_SIZE bytes goes on, and the room there. */
@@ -101,9 +105,11 @@ static void progress_draw(cli_progress *progress, uint64_t now)
         line_add(line, "  %" PRIu64 " %s%s", progress->things, progress->noun,
                  progress->things == 1 ? "" : "s");
     }
-    if (progress->duplicate_bytes > 0 && progress->settled_bytes > 0) {
-        line_add(line, "  dedup %.0f %%",
-                 100.0 * (double)progress->duplicate_bytes / (double)progress->settled_bytes);
+    /* Read in this order: what is counted between the two can't make the share more than all. */
+    uint64_t duplicate = __atomic_load_n(&progress->duplicate_bytes, __ATOMIC_ACQUIRE);
+    uint64_t settled = __atomic_load_n(&progress->settled_bytes, __ATOMIC_RELAXED);
+    if (duplicate > 0) {
+        line_add(line, "  dedup %.0f %%", 100.0 * (double)duplicate / (double)settled);
     }
     int columns = (int)strlen(line) - 1;
     int padding = progress->shown > columns ? progress->shown - columns : 0;

@@ -10,19 +10,19 @@
 #include <stdint.h>
 
 /*
- * A progress line. add is for any thread; everything else is the main thread's alone. Zero is a
- * line that is never shown.
+ * A progress line. add and settle are for any thread; the rest is the main thread's alone. Zero is
+ * a line that is never shown.
  */
 typedef struct cli_progress {
     bool enabled;
     int shown; /* columns on the screen now */
     uint64_t started_ns;
     uint64_t drawn_ns;
-    uint64_t bytes;       /* atomic */
-    uint64_t total_bytes; /* 0: not known */
-    uint64_t settled_bytes;
-    uint64_t duplicate_bytes;
-    uint64_t things; /* files or blobs done */
+    uint64_t bytes;           /* atomic */
+    uint64_t total_bytes;     /* 0: not known */
+    uint64_t settled_bytes;   /* atomic: bytes of which it is known whether they were stored */
+    uint64_t duplicate_bytes; /* atomic: those that were */
+    uint64_t things;          /* files or blobs done */
     const char *noun;
 } cli_progress;
 
@@ -32,8 +32,11 @@ void cli_progress_start(cli_progress *progress, const char *noun, bool quiet);
 /* More bytes went by. Any thread. */
 void cli_progress_add(cli_progress *progress, uint64_t bytes);
 
-/* One thing is done: of its bytes so many were stored before. */
-void cli_progress_settle(cli_progress *progress, uint64_t size_bytes, uint64_t duplicate_bytes);
+/* Of so many bytes it is known now that so many were stored before. Any thread. */
+void cli_progress_settle(cli_progress *progress, uint64_t bytes, uint64_t duplicate_bytes);
+
+/* One thing is done. */
+void cli_progress_done(cli_progress *progress);
 
 /* Draws the line if the last drawing is 200 ms old. */
 void cli_progress_tick(cli_progress *progress);

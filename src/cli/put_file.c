@@ -128,11 +128,18 @@ static bool stat_differs(const struct stat *a, const struct stat *b)
            a->st_mtim.tv_nsec != b->st_mtim.tv_nsec;
 }
 
+static void show_settled(void *progress, uint64_t bytes, uint64_t duplicate_bytes)
+{
+    cli_progress_settle(progress, bytes, duplicate_bytes);
+}
+
 static grv_status file_put(const cli_put_context *context, cli_put_job *job, int fd,
                            const struct stat *before, grv_error *error)
 {
     bool regular = S_ISREG(before->st_mode);
-    grv_put_plan plan = {.attributes = context->attributes};
+    grv_put_plan plan = {.attributes = context->attributes,
+                         .progress = show_settled,
+                         .progress_context = context->progress};
     if (regular) {
         plan.has_size_hint = true;
         plan.size_hint = (uint64_t)before->st_size;

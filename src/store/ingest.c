@@ -56,6 +56,8 @@ struct ingest {
     grv_attributes own_attributes;
     bool has_expected;
     grv_blob_key expected;
+    void (*told)(void *context, uint64_t bytes, uint64_t duplicate_bytes); /* or NULL */
+    void *told_context;
     grv_cancel cancel; /* what the tasks' calls carry: raised when the put is given up */
 
     pthread_mutex_t lock;
@@ -255,6 +257,14 @@ static void whole_run(grv_task *task)
 
 /* ---- Step store ---- */
 
+/* Tells whoever wants to know how far the put is. */
+static void store_tell(const ingest *put, uint64_t bytes, uint64_t duplicate_bytes)
+{
+    if (put->told) {
+        put->told(put->told_context, bytes, duplicate_bytes);
+    }
+}
+
 /* Commits the open batch, if there is one, and counts what became of its blocks. */
 static grv_status store_commit_batch(const grv_call *call, ingest *put, grv_error *error)
 {
@@ -268,13 +278,17 @@ static grv_status store_commit_batch(const grv_call *call, ingest *put, grv_erro
     }
     grv_durability durability = put->cas->config.ordered_blocks ? GRV_ORDERED : GRV_DURABLE;
     grv_status status = grv_block_batch_commit(call, put->batch, durability, results, count, error);
+    uint64_t repeated_bytes = 0;
     for (size_t i = 0; i < count && !status; i++) {
         if (results[i].outcome == GRV_BLOCK_FRESH) {
             put->sink.result.fresh_blocks++;
             put->sink.result.fresh_bytes += put->batch_sizes[i];
             put->sink.result.stored_bytes += results[i].stored_size;
+        } else {
+            repeated_bytes += put->batch_sizes[i];
         }
     }
+    store_tell(put, 0, repeated_bytes);
     free(results);
     grv_block_batch_free(put->batch);
     put->batch = NULL;
@@ -338,11 +352,17 @@ static grv_status store_blocks(const grv_call *call, ingest *put, size_t count, 
         return status;
     }
     size_t fresh = 0;
+    uint64_t bytes = 0;
+    uint64_t found_bytes = 0;
     for (size_t i = 0; i < count; i++) {
+        bytes += put->keys[i].size;
         if (put->missing[i]) {
             put->fresh[fresh++] = put->fresh[i];
+        } else {
+            found_bytes += put->keys[i].size;
         }
     }
+    store_tell(put, bytes, found_bytes);
     /* With nothing to put the batch is opened all the same: its commit is what makes the blocks
      * that were found as durable as the manifest that will name them. */
     status = store_put(call, put, put->fresh, fresh, error);
@@ -851,6 +871,8 @@ grv_status grv_cas_open_put(const grv_call *call, grv_blob_store *store, const g
     put->store_task.run = store_run;
     grv_attributes_init(&put->own_attributes);
     put->checkpoint_bytes = plan->checkpoint_bytes;
+    put->told = plan->progress;
+    put->told_context = plan->progress_context;
     if (plan->expected) {
         put->has_expected = true;
         put->expected = *plan->expected;

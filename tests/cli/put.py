@@ -5,9 +5,11 @@
 import base64
 import hashlib
 import os
+import pty
 import shutil
 import subprocess
 import threading
+import time
 
 import harness
 from harness import EMPTY, has, noise, same
@@ -191,6 +193,28 @@ def test_pipe_as_file(case):
     (row,) = case.run("put", "pipe").rows()
     thread.join()
     same(case.run("get", row[0]).out, data)
+
+
+def test_progress(case):
+    """On a terminal a single large file shows how much of it was there, while it is read."""
+    data = noise(4 << 20)
+    case.write("f", data)
+    case.run("put", "f")
+    master, slave = pty.openpty()
+    process = case.start("put", "--name", "g", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         stderr=slave)  # fmt: skip
+    os.close(slave)
+    process.stdin.write(data)
+    process.stdin.flush()
+    shown = b""
+    deadline = time.monotonic() + 30
+    while b"dedup" not in shown and time.monotonic() < deadline:
+        shown += os.read(master, 65536)
+    has(shown.decode(), "MiB", "/s", "dedup 100 %")
+    assert b"file" not in shown, shown
+    process.communicate()
+    os.close(master)
+    same(process.returncode, 0)
 
 
 def test_chunkers(case):

@@ -70,7 +70,7 @@ grv_status suite_write(grv_sink *sink, grv_bytes bytes, suite_split split, grv_e
 grv_status suite_try_put(suite_env *env, const grv_put_plan *plan, grv_bytes bytes,
                          suite_split split, grv_put_result *ret_result, grv_error *error);
 
-/* Puts without a plan and asserts what every put promises of its result. */
+/* Puts without attributes and asserts what every put promises of its result and on its way. */
 grv_put_result suite_put(suite_env *env, grv_bytes bytes);
 
 /* The key that `bytes` have in this store. */

@@ -39,6 +39,14 @@ typedef struct grv_put_plan {
      * and made again finds them; what it leaves is garbage until then. 0: seldom before the commit.
      * Only a hint. */
     uint64_t checkpoint_bytes;
+    /*
+     * Not NULL: told on the way that the store was asked for blocks of `bytes` more of the blob,
+     * and that `duplicate_bytes` more are ones it had, or that repeat; either may be 0. On any
+     * thread, never on two at once, and not after the sink is freed. Of a commit that is GRV_OK the
+     * sums are the blob's size and the result's duplicate_bytes.
+     */
+    void (*progress)(void *context, uint64_t bytes, uint64_t duplicate_bytes);
+    void *progress_context;
 } grv_put_plan;
 
 /* What a put did. fresh: stored by it; duplicate: found there, or repeated in the blob. */

@@ -37,6 +37,8 @@ typedef struct memory_sink {
     grv_blob_key expected;
     bool has_attributes;
     grv_buffer attributes;
+    void (*told)(void *context, uint64_t bytes, uint64_t duplicate_bytes); /* or NULL */
+    void *told_context;
 } memory_sink;
 
 typedef struct memory_source {
@@ -254,6 +256,9 @@ static grv_status sink_commit(const grv_call *call, grv_sink *base, grv_error *e
         .duplicate_bytes = found ? key.size : 0,
         .stored_bytes = found ? 0 : key.size,
     };
+    if (sink->told) {
+        sink->told(sink->told_context, key.size, sink->base.result.duplicate_bytes);
+    }
     return GRV_OK;
 }
 
@@ -411,6 +416,8 @@ static grv_status sink_init(memory_sink *sink, memory_store *store, const grv_pu
 {
     sink->base.base.ops = &sink_ops;
     sink->store = store;
+    sink->told = plan->progress;
+    sink->told_context = plan->progress_context;
     grv_buffer_init(&sink->attributes, GRV_ATTRIBUTES_BYTES_MAX);
     if (plan->expected) {
         sink->has_expected = true;
