@@ -6,13 +6,26 @@
 #include "os/file.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 /* Bytes of a lock file that are looked at. */
 #define LOCK_TEXT_MAX 120
+
+/* False where the process that a lock file names is not one that can be seen: it is gone and the
+ * holder is a reader that could not write its own name, or it runs where pids are others. */
+static bool is_running(const char *text)
+{
+    char *end;
+    errno = 0;
+    long pid = strtol(text, &end, 10);
+    return !errno && !*end && pid > 0 && pid <= INT_MAX && (!kill((pid_t)pid, 0) || errno == EPERM);
+}
 
 static grv_status refuse(int fd, const char *what, grv_error *error)
 {
@@ -37,6 +50,12 @@ static grv_status refuse(int fd, const char *what, grv_error *error)
                              what);
     }
     *command = 0;
+    if (!is_running((char *)text)) {
+        return grv_error_set(error, GRV_UNAVAILABLE, "lock",
+                             "%s is in use by another process; the last one to leave its name was "
+                             "pid %s (%s)",
+                             what, (char *)text, command + 1);
+    }
     return grv_error_set(error, GRV_UNAVAILABLE, "lock", "%s is in use by pid %s (%s)", what,
                          (char *)text, command + 1);
 }

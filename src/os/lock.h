@@ -16,9 +16,9 @@ typedef struct grv_lock {
 /*
  * Takes the lock of file `name` in directory `dir`, making the file where there is none, and
  * writes this process's id and command into it. Does not wait: GRV_UNAVAILABLE "`what` is in use
- * by pid N (command)" where it is held. For a holder that is
- * `read_only` a file that may not be written will do: it is locked and goes on saying what it
- * says. Ends with grv_lock_close.
+ * by pid N (command)" where it is held. For a holder that is `read_only` a file that may not be
+ * written will do: it is locked and goes on saying what it says, so the message names no process
+ * as the holder that is not there. Ends with grv_lock_close.
  */
 grv_status grv_lock_open(int dir, const char *name, const char *what, bool read_only,
                          grv_lock *ret_lock, grv_error *error);

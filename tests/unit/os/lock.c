@@ -60,6 +60,9 @@ static void a_second_holder_is_told_of_the_first(void **state)
     grv_lock_close(&second);
 }
 
+/* Pids end below 2^22. */
+#define GONE "s is in use by another process; the last one to leave its name was pid "
+
 static void odd_contents_only_change_the_message(void **state)
 {
     place *self = *state;
@@ -72,7 +75,11 @@ static void odd_contents_only_change_the_message(void **state)
         {"", "s is in use by another process"},
         {"12", "s is in use by another process"},
         {" x", "s is in use by another process"},
-        {"12 a\x1b[2Jb\n13 c\n", "s is in use by pid 12 (a?[2Jb)"},
+        {"1 a\x1b[2Jb\n13 c\n", "s is in use by pid 1 (a?[2Jb)"},
+        {"99999999 gone\n", GONE "99999999 (gone)"},
+        {"-1 x\n", GONE "-1 (x)"},
+        {"1x y\n", GONE "1x (y)"},
+        {"18446744073709551617 y\n", GONE "18446744073709551617 (y)"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         put_file(self->dir, rows[i].text);
@@ -117,12 +124,13 @@ static void a_reader_needs_no_file_it_can_write(void **state)
     ops.openat = read_only_openat;
     grv_file_calls_set(&ops);
     assert_grv_status(grv_lock_open(self->dir, "lock2", "s", true, &lock, &error), GRV_PERMISSION);
-    put_file(self->dir, "12 someone\n");
+    put_file(self->dir, "99999999 someone\n");
     assert_grv_status(grv_lock_open(self->dir, "lock", "s", false, &lock, &error), GRV_PERMISSION);
     assert_int_equal(lock.fd, 77);
     assert_grv_ok(grv_lock_open(self->dir, "lock", "s", true, &lock, &error));
     assert_grv_status(grv_lock_open(self->dir, "lock", "s", true, &second, &error),
                       GRV_UNAVAILABLE);
+    assert_string_equal(error.message, GONE "99999999 (someone)");
     grv_file_calls_set(NULL);
     grv_lock_close(&lock);
 }
