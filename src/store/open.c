@@ -382,7 +382,12 @@ static grv_status write_superblock(store_opening *opening, bool creating, grv_er
                                                 opening->has_superblock ? &expected : NULL,
                                                 grv_buffer_bytes(&after), error);
     }
-    if (status) {
+    if (status == GRV_CONFLICT && !opening->has_superblock) {
+        grv_error_prefix(error,
+                         "no store can be made in %s: name an empty place, or put back the "
+                         "superblock of the store whose blocks these are",
+                         blocks_where(opening->store));
+    } else if (status) {
         grv_error_prefix(error, "cannot name the blocks in %s", blocks_where(opening->store));
     }
     opening->has_superblock = opening->has_superblock || status == GRV_OK;

@@ -278,6 +278,11 @@ def missing_bytes(bench):
     name = bench.path("B", "graviton.json")
     os.rename(name, bench.path("aside"))
     refused(bench, bench.path("B"), "the blocks' superblock gone", absent=[name])
+    got = bench.run("put", "-", store=halves(bench, "B", "new"), given=b"not to be stored")
+    want(got.code == CONFLICT and got.out == b"", f"blocks of no store: want exit 8: {got}")
+    want(not os.path.exists(name), "the blocks of no store got a superblock")
+    want("empty place" in got.err and "superblock" in got.err, f"no word on what to do: {got}")
+    want(os.listdir(new) == [], f"written beside the blocks of no store: {os.listdir(new)}")
     os.rename(bench.path("aside"), name)
     bench.run("verify", "--all", store=bench.path("B")).wants(OK)
 
