@@ -256,8 +256,6 @@ static void bench_get(store_bench *bench)
 static void bench_small(store_bench *bench)
 {
     uint8_t data[SMALL_BYTES];
-    char path[300];
-    snprintf(path, sizeof path, "%s/small", bench->dir);
     double start = bench_seconds();
     for (uint32_t i = 0; i < SMALL_FILES; i++) {
         grv_error error = GRV_ERROR_INIT;
@@ -274,7 +272,10 @@ static void bench_small(store_bench *bench)
     double put = bench_seconds() - start;
     start = bench_seconds();
     for (uint32_t i = 0; i < SMALL_FILES; i++) {
-        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        /* A new file each: cutting an old one short makes some file systems wait for the disk. */
+        char path[300];
+        snprintf(path, sizeof path, "%s/small-%" PRIu32, bench->dir, i);
+        int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         bench_fill_random(1000 + i, data, sizeof data);
         if (fd < 0 || write(fd, data, sizeof data) != (ssize_t)sizeof data || fdatasync(fd)) {
             die(path, NULL);
