@@ -62,8 +62,8 @@ typedef struct http_route {
                        while all workers wait for the store. Not with a stream */
     /*
      * HTTP_BODY_STREAM: on an event thread when the headers are there, so it must not wait; looks
-     * at them and keeps what it needs in exchange->front. Not GRV_OK: the answer, before any of the
-     * body is asked for. NULL: nothing to look at.
+     * at them and keeps what it needs in exchange->front. A failure, or a reply that it makes, is
+     * the answer, before any of the body is asked for. NULL: nothing to look at.
      */
     grv_status (*begin)(http_exchange *exchange, grv_error *error);
     /* HTTP_BODY_STREAM: on a worker without a turn, where the client sent `Expect: 100-continue`
@@ -74,8 +74,8 @@ typedef struct http_route {
      * it, if that is little): opens the sink that the body goes into. Where it makes a reply
      * instead (*ret_sink NULL), the body is read and dropped. */
     grv_status (*open)(http_exchange *exchange, grv_sink **ret_sink, grv_error *error);
-    /* HTTP_BODY_STREAM: on a worker, each piece of the body in order, before the sink has it; NULL:
-     * not wanted. */
+    /* HTTP_BODY_STREAM: on a worker, each piece of the body in order, before the sink has it; may
+     * make the reply, and then nothing more is read into the sink. NULL: not wanted. */
     grv_status (*piece)(http_exchange *exchange, grv_bytes piece, grv_error *error);
     /* On a worker, when the whole body has been gathered, or written to the sink (which it commits;
      * the core frees it): makes the reply. Not GRV_OK: a problem document takes its place. */
