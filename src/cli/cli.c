@@ -12,8 +12,16 @@
 grv_status cli_store_open(cli_run *cli, cli_access access, grv_error *error)
 {
     grv_status status = cli_config_init(&cli->config, &cli->options, error);
+    if (!status) {
+        status = cli_config_server(&cli->config, cli->options.token_file, error);
+    }
     if (status) {
         return status;
+    }
+    if (access == CLI_SERVE && cli_config_is_server(&cli->config)) {
+        return grv_error_set(error, GRV_UNSUPPORTED, "cli",
+                             "serve wants a store of its own, and %.200s is another server's",
+                             cli->config.place.blocks_path);
     }
     cli->config.store.create = access == CLI_CREATE || access == CLI_SERVE;
     cli->config.store.read_only = access == CLI_READ;

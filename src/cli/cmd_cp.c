@@ -510,6 +510,7 @@ static const cli_option cp_options[] = {
     {"to", 0, CLI_OPTION_TEXT, offsetof(cli_options, to)},
     {"to-blocks", 0, CLI_OPTION_TEXT, offsetof(cli_options, to_blocks)},
     {"to-meta", 0, CLI_OPTION_TEXT, offsetof(cli_options, to_meta)},
+    {"to-token-file", 0, CLI_OPTION_TEXT, offsetof(cli_options, to_token_file)},
     {"all", 'a', CLI_OPTION_FLAG, offsetof(cli_options, all)},
     {"dry-run", 'n', CLI_OPTION_FLAG, offsetof(cli_options, dry_run)},
     {NULL, 0, CLI_OPTION_FLAG, 0},
@@ -534,6 +535,8 @@ static const char cp_help[] =
     "  --to STORE           where to copy to\n"
     "  --to-blocks URL      or its two halves\n"
     "  --to-meta URL\n"
+    "  --to-token-file FILE the target's token, where source and target are servers: --token-file\n"
+    "                       and GRAVITON_TOKEN are the source's then\n"
     "  -a, --all            every blob of the source\n"
     "  -n, --dry-run        copy nothing; print what would be copied\n"
     "--hash, --chunker and --reserve are about the target here.\n"

@@ -5,6 +5,7 @@
 #include "cli/put_walk.h"
 #include "cli/text.h"
 
+#include <graviton/maintain.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,9 +14,15 @@
 #define PUT_LARGE_BYTES (UINT64_C(4) << 20)
 #define PUT_LARGE_MAX   1u
 
+/* Files whose keys are asked for at once, where the store is distant. */
+#define PUT_PAGE 512u
+
 typedef struct put_run {
     cli_run *cli;
     cli_job_pool *pool;
+    const cli_put_context *context;
+    size_t gathered_count;
+    cli_put_job *gathered[PUT_PAGE]; /* found by a walk, and not yet asked for */
     cli_tally tally;
     int stop_code; /* not 0: begin nothing more */
     uint64_t abandoned;
@@ -129,7 +136,127 @@ static void put_show_done(put_run *run, bool all)
     }
 }
 
-/* Queues a copy of `wanted` for a file; shows finished ones meanwhile. */
+/* Queues a job, which is taken over; shows finished ones meanwhile. */
+static void put_queue(put_run *run, cli_put_job *job)
+{
+    grv_error error = GRV_ERROR_INIT;
+    put_show_done(run, false);
+    if (run->stop_code) {
+        job_free(job);
+        return;
+    }
+    if (cli_job_pool_add(run->pool, &job->base, &error)) {
+        job_free(job);
+        put_stop(run, cli_fail(run->cli, &error));
+    }
+}
+
+/* ---- Pages of files, over a distant store ---- */
+
+/* Hashes the gathered files side by side. */
+static bool page_hash(put_run *run)
+{
+    grv_error error = GRV_ERROR_INIT;
+    const cli_job_work work = {.run = cli_put_hash,
+                               .context = run->context,
+                               .large_max = PUT_LARGE_MAX,
+                               .progress = &run->cli->progress};
+    cli_job_pool *pool;
+    if (cli_job_pool_new(&work, &pool, &error)) {
+        put_stop(run, cli_fail(run->cli, &error));
+        return false;
+    }
+    for (size_t i = 0; i < run->gathered_count && run->stop_code == CLI_EXIT_OK; i++) {
+        while (cli_job_pool_is_full(pool)) {
+            (void)cli_job_pool_take(pool, true); /* `gathered` has it still */
+        }
+        if (cli_job_pool_add(pool, &run->gathered[i]->base, &error)) {
+            put_stop(run, cli_fail(run->cli, &error));
+        }
+    }
+    while (cli_job_pool_take(pool, true)) {
+    }
+    cli_job_pool_free(pool);
+    return run->stop_code == CLI_EXIT_OK;
+}
+
+static int page_compare(const void *a, const void *b)
+{
+    const cli_put_job *const *first = a;
+    const cli_put_job *const *second = b;
+    return grv_blob_key_compare(&(*first)->key, &(*second)->key);
+}
+
+/* Asks which of the gathered files the store has, in one go. */
+static bool page_ask(put_run *run)
+{
+    grv_error error = GRV_ERROR_INIT;
+    cli_put_job *sorted[PUT_PAGE];
+    grv_blob_key keys[PUT_PAGE];
+    bool present[PUT_PAGE];
+    size_t count = 0;
+    for (size_t i = 0; i < run->gathered_count; i++) {
+        if (run->gathered[i]->has_key) {
+            sorted[count++] = run->gathered[i];
+        }
+    }
+    qsort(sorted, count, sizeof sorted[0], page_compare);
+    for (size_t i = 0; i < count; i++) {
+        keys[i] = sorted[i]->key;
+    }
+    if (count > 0 &&
+        grv_blob_store_present(&run->cli->call, run->cli->blobs, keys, count, present, &error)) {
+        put_stop(run, cli_fail(run->cli, &error));
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        sorted[i]->is_asked = true;
+        sorted[i]->is_present = present[i];
+    }
+    return true;
+}
+
+/* Queues what was gathered, in its order. */
+static void page_queue(put_run *run)
+{
+    if (run->gathered_count == 0) {
+        return;
+    }
+    bool is_known = page_hash(run) && page_ask(run);
+    for (size_t i = 0; i < run->gathered_count; i++) {
+        cli_put_job *job = run->gathered[i];
+        /* Nothing is left to do, unless somebody wants to know of how many blocks it is. */
+        bool is_over = job->is_present && !run->context->attributes && !run->cli->output.json;
+        if (is_over) {
+            job->result = cli_put_present(&job->key, NULL);
+            cli_progress_add(&run->cli->progress, job->key.size);
+            cli_progress_settle(&run->cli->progress, job->key.size, job->key.size);
+        }
+        job->base.is_settled = job->error.status || is_over;
+        if (is_known) {
+            put_queue(run, job);
+        } else {
+            run->abandoned++;
+            job_free(job);
+        }
+    }
+    run->gathered_count = 0;
+}
+
+/* Gathers a file, or queues it where it is not to be asked for together with others. */
+static void put_gather(put_run *run, cli_put_job *job)
+{
+    if (run->context->hash == GRV_HASH_NONE || !job->only_regular) {
+        put_queue(run, job);
+        return;
+    }
+    run->gathered[run->gathered_count++] = job;
+    if (run->gathered_count == PUT_PAGE) {
+        page_queue(run);
+    }
+}
+
+/* Queues a copy of `wanted` for a file. */
 static void put_add(put_run *run, const char *path, const cli_put_job *wanted)
 {
     grv_error error = GRV_ERROR_INIT;
@@ -144,15 +271,7 @@ static void put_add(put_run *run, const char *path, const cli_put_job *wanted)
     }
     *job = *wanted;
     job->path = name;
-    put_show_done(run, false);
-    if (run->stop_code) {
-        job_free(job);
-        return;
-    }
-    if (cli_job_pool_add(run->pool, &job->base, &error)) {
-        job_free(job);
-        put_stop(run, cli_fail(run->cli, &error));
-    }
+    put_gather(run, job);
 }
 
 static void put_walk_item(put_run *run, const cli_walk_item *item)
@@ -189,6 +308,7 @@ static void put_tree(put_run *run, const char *root)
         }
     }
     cli_walk_close(walk);
+    page_queue(run);
 }
 
 static void put_operand(put_run *run, const char *operand)
@@ -225,13 +345,16 @@ static int put_operands(cli_run *cli, const grv_attributes *attributes)
     grv_error error = GRV_ERROR_INIT;
     cli_put_context context = {.call = &cli->call,
                                .blobs = cli->blobs,
+                               .hash = cli->blobs->capabilities & GRV_BLOB_CAP_DISTANT
+                                           ? grv_store_get_info(cli->store)->hash
+                                           : GRV_HASH_NONE,
                                .attributes = attributes,
                                .progress = &cli->progress};
     const cli_job_work work = {.run = cli_put_file,
                                .context = &context,
                                .large_max = PUT_LARGE_MAX,
                                .progress = &cli->progress};
-    put_run run = {.cli = cli};
+    put_run run = {.cli = cli, .context = &context};
     if (cli_job_pool_new(&work, &run.pool, &error)) {
         return cli_fail(cli, &error);
     }

@@ -313,8 +313,13 @@ static grv_status config_complete(cli_config *config, const cli_options *options
     if (!status) {
         status = values_parse(options, config, error);
     }
-    config->store.cache = options->cache ? options->cache : environment_get("GRAVITON_CACHE");
+    config->store.cache = options->cache;
     if (!status) {
+        status = grv_place_parse(&config->store, &config->place, error);
+    }
+    /* What the environment says of caches is for the stores that can have one. */
+    if (!status && !options->cache && !cli_config_is_server(config)) {
+        config->store.cache = environment_get("GRAVITON_CACHE");
         status = grv_place_parse(&config->store, &config->place, error);
     }
     if (!status) {
@@ -375,6 +380,11 @@ void cli_config_done(cli_config *config)
 {
     free(config->owned_blocks);
     free(config->owned_meta);
+    if (config->owned_token) {
+        explicit_bzero(config->owned_token, strlen(config->owned_token));
+        free(config->owned_token);
+    }
     config->owned_blocks = NULL;
     config->owned_meta = NULL;
+    config->owned_token = NULL;
 }

@@ -21,6 +21,7 @@ typedef struct cli_config {
     grv_s3_config s3;         /* what store.s3 points at, where it is set */
     char *owned_blocks;
     char *owned_meta;
+    char *owned_token;
 } cli_config;
 
 /* What one level says, and how it spells that, for messages. */
@@ -59,6 +60,14 @@ grv_status cli_config_s3(grv_s3_config *s3, grv_error *error);
 /* As cli_config_init, for a store that `level` alone names, of a command that has several. */
 grv_status cli_config_init_at(cli_config *ret_config, const cli_options *options,
                               const cli_config_level *level, grv_error *error);
+
+/* Whether it is a store behind a server. */
+bool cli_config_is_server(const cli_config *config);
+
+/* After init: reads what only such a store heeds, the token's file (NULL: the library asks the
+ * environment) and GRAVITON_REMOTE_TIMEOUT. GRV_INVALID_ARGUMENT for a token file and another
+ * store. Whatever comes of it, cli_config_done frees what it took. */
+grv_status cli_config_server(cli_config *config, const char *token_file, grv_error *error);
 
 /* Frees what init took. */
 void cli_config_done(cli_config *config);

@@ -53,6 +53,27 @@ static grv_status target_configure(const cli_run *cli, cli_cp_target *target, gr
     return status;
 }
 
+/* A token goes to one server: to the source, where that is one. */
+static grv_status tokens_configure(cli_run *cli, cli_cp_target *target, grv_error *error)
+{
+    const char *token_file = cli->options.token_file;
+    const char *to_token_file = cli->options.to_token_file;
+    bool from_server = cli_config_is_server(&cli->config);
+    if (token_file && to_token_file && !from_server) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, ORIGIN,
+                             "--token-file is for a source that is a server");
+    }
+    grv_status status = cli_config_server(&cli->config, from_server ? token_file : NULL, error);
+    if (!status) {
+        const char *file = to_token_file || from_server ? to_token_file : token_file;
+        status = cli_config_server(&target->config, file, error);
+    }
+    if (!status && from_server && !to_token_file) {
+        target->config.store.token = ""; /* not what the environment has */
+    }
+    return status;
+}
+
 /* Refuses a store as its own target: open in one place, it would only seem to be in use. */
 static grv_status refuse_one_place(const grv_place *a, const grv_place *b, grv_error *error)
 {
@@ -73,6 +94,9 @@ grv_status cli_cp_configure(cli_run *cli, cli_cp_target *target, grv_error *erro
     grv_status status = target_configure(cli, target, error);
     if (!status) {
         status = source_configure(cli, error);
+    }
+    if (!status) {
+        status = tokens_configure(cli, target, error);
     }
     if (status) {
         return status;

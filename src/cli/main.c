@@ -59,7 +59,8 @@ static const char help_tail[] =
 const char cli_help_common[] =
     "\n"
     "options of every command:\n"
-    "  --store DIR      the store: bytes and metadata under DIR (default ./graviton-data)\n"
+    "  --store DIR      the store: bytes and metadata under DIR (default ./graviton-data); or\n"
+    "                   http://HOST:PORT or https://… of a graviton serve\n"
     "  --blocks URL     or its two halves: the bytes in fs:DIR, s3://BUCKET/PREFIX, kv: or\n"
     "                   memory:,\n"
     "  --meta URL       and the metadata in rocks:DIR, postgresql://HOST/DATABASE or memory:\n"
@@ -68,6 +69,7 @@ const char cli_help_common[] =
     "  --threads N      worker threads (default: one a core)\n"
     "  --reserve SIZE   disk space kept so that rm works on a full disk (default 64M; 0: none)\n"
     "  --cache DIR      keep blocks that were read in DIR; DIR?size=SIZE for other than 1G\n"
+    "  --token-file F   the token for such a server is the first line of F\n"
     "  --json           one JSON object a line, errors too\n"
     "  -q, --quiet      no progress line\n"
     "  -h, --help       this text\n"
@@ -78,7 +80,8 @@ const char cli_help_common[] =
     "GRAVITON_PG_CONNECTIONS (8), GRAVITON_PG_TIMEOUT (60 seconds without an answer) and\n"
     "GRAVITON_PG_ALLOW_UNSAFE; for S3 AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID,\n"
     "AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_CA_BUNDLE, GRAVITON_S3_CONNECTIONS (32) and\n"
-    "GRAVITON_S3_TIMEOUT (60 seconds without an answer).\n";
+    "GRAVITON_S3_TIMEOUT (60 seconds without an answer); for a server GRAVITON_TOKEN,\n"
+    "GRAVITON_CA_BUNDLE and GRAVITON_REMOTE_TIMEOUT (60 seconds without an answer).\n";
 
 grv_status cli_help_print(cli_run *cli, const cli_command *command, grv_error *error)
 {

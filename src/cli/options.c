@@ -16,11 +16,13 @@
     }
 
 const cli_option cli_options_common[] = {
-    TEXT("store", 0, store),       TEXT("blocks", 0, blocks),   TEXT("meta", 0, meta),
-    TEXT("hash", 0, hash),         TEXT("chunker", 0, chunker), TEXT("threads", 0, threads),
-    TEXT("reserve", 0, reserve),   TEXT("cache", 0, cache),     FLAG("json", 0, json),
-    FLAG("quiet", 'q', quiet),     FLAG("help", 'h', help),     FLAG("version", 0, version),
-    {NULL, 0, CLI_OPTION_FLAG, 0},
+    TEXT("store", 0, store),     TEXT("blocks", 0, blocks),
+    TEXT("meta", 0, meta),       TEXT("hash", 0, hash),
+    TEXT("chunker", 0, chunker), TEXT("threads", 0, threads),
+    TEXT("reserve", 0, reserve), TEXT("cache", 0, cache),
+    FLAG("json", 0, json),       TEXT("token-file", 0, token_file),
+    FLAG("quiet", 'q', quiet),   FLAG("help", 'h', help),
+    FLAG("version", 0, version), {NULL, 0, CLI_OPTION_FLAG, 0},
 };
 
 typedef struct options_parser {

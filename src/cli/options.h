@@ -29,6 +29,7 @@ typedef struct cli_options {
     const char *threads;
     const char *reserve;
     const char *cache;
+    const char *token_file;
     bool json;
     bool quiet;
     bool help;
@@ -59,6 +60,7 @@ typedef struct cli_options {
     const char *to;
     const char *to_blocks;
     const char *to_meta;
+    const char *to_token_file;
     /* object */
     cli_texts roots;
     const char *after;

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define PUT_ORIGIN "put"
@@ -133,11 +132,15 @@ static void show_settled(void *progress, uint64_t bytes, uint64_t duplicate_byte
     cli_progress_settle(progress, bytes, duplicate_bytes);
 }
 
-static grv_status file_put(const cli_put_context *context, cli_put_job *job, int fd,
-                           const struct stat *before, grv_error *error)
+/* Puts what the file has from its present place on; NULL: whatever key that has. */
+static grv_status file_store(const cli_put_context *context, cli_put_job *job, int fd,
+                             const struct stat *before, const grv_blob_key *expected,
+                             grv_error *error)
 {
     bool regular = S_ISREG(before->st_mode);
     grv_put_plan plan = {.attributes = context->attributes,
+                         .expected = expected,
+                         .is_absent = expected != NULL,
                          .progress = show_settled,
                          .progress_context = context->progress};
     if (regular) {
@@ -160,7 +163,7 @@ static grv_status file_put(const cli_put_context *context, cli_put_job *job, int
             status =
                 grv_error_set_errno(error, errno, PUT_ORIGIN, "cannot look at %s", job_name(job));
         } else {
-            job->changed = stat_differs(before, &after);
+            job->changed = job->changed || stat_differs(before, &after);
         }
     }
     if (!status) {
@@ -172,6 +175,169 @@ static grv_status file_put(const cli_put_context *context, cli_put_job *job, int
     }
     grv_sink_free(&sink->base);
     return status;
+}
+
+/* ---- Over a distant store ---- */
+
+static grv_status file_rewind(const cli_put_job *job, int fd, grv_error *error)
+{
+    if (lseek(fd, 0, SEEK_SET) == 0) {
+        return GRV_OK;
+    }
+    return grv_error_set_errno(error, errno, PUT_ORIGIN, "cannot read %s again", job_name(job));
+}
+
+static grv_status file_hash(const grv_call *call, cli_put_job *job, int fd, grv_hasher *hasher,
+                            grv_error *error)
+{
+    uint8_t buffer[1u << 16];
+    uint64_t size = 0;
+    for (;;) {
+        grv_status status = grv_call_check(call, PUT_ORIGIN, error);
+        if (status) {
+            return status;
+        }
+        ssize_t got = read(fd, buffer, sizeof buffer);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return grv_error_set_errno(error, errno, PUT_ORIGIN, "cannot read %s", job_name(job));
+        }
+        if (got == 0) {
+            break;
+        }
+        status = grv_hasher_update(hasher, grv_bytes_of(buffer, (size_t)got), error);
+        if (status) {
+            return status;
+        }
+        size += (uint64_t)got;
+    }
+    job->key.size = size;
+    return grv_hasher_final(hasher, &job->key.digest, error);
+}
+
+/* The key of an open regular file, which is read from its start. */
+static grv_status file_key(const cli_put_context *context, cli_put_job *job, int fd,
+                           const struct stat *before, grv_error *error)
+{
+    grv_hasher hasher;
+    grv_status status = grv_hasher_init(&hasher, context->hash, error);
+    if (!status) {
+        status = file_hash(context->call, job, fd, &hasher, error);
+        grv_hasher_done(&hasher);
+    }
+    if (!status) {
+        status = file_rewind(job, fd, error);
+    }
+    job->has_key = status == GRV_OK;
+    job->is_asked = false;
+    job->hashed = *before;
+    return status;
+}
+
+grv_put_result cli_put_present(const grv_blob_key *key, const grv_blob_info *info)
+{
+    return (grv_put_result){
+        .key = *key,
+        .already_stored = true,
+        .blocks = info ? info->block_count : 0,
+        .duplicate_bytes = key->size,
+    };
+}
+
+/* The store has the blob: what is left of the put. GRV_NOT_FOUND where it has been removed since.
+ */
+static grv_status file_present(const cli_put_context *context, cli_put_job *job, grv_error *error)
+{
+    grv_blob_info info;
+    grv_status status = grv_blob_store_stat(context->call, context->blobs, &job->key, &info, error);
+    if (!status && context->attributes) {
+        status = grv_blob_store_attributes_set(context->call, context->blobs, &job->key,
+                                               context->attributes, error);
+    }
+    if (!status) {
+        job->result = cli_put_present(&job->key, &info);
+        cli_progress_add(context->progress, job->key.size);
+        cli_progress_settle(context->progress, job->key.size, job->key.size);
+    }
+    job->store_failed = status != GRV_OK;
+    return status;
+}
+
+/* Tries of a file that a connection failed in the middle of. */
+#define DISTANT_TRIES 3
+
+/* Sends the file. It may have changed since it was hashed: then it is stored as it is now. */
+static grv_status file_send(const cli_put_context *context, cli_put_job *job, int fd,
+                            const struct stat *before, grv_error *error)
+{
+    const grv_blob_key *expected = &job->key;
+    for (int tries = 1;; tries++) {
+        job->store_failed = false;
+        grv_status status = file_store(context, job, fd, before, expected, error);
+        bool changed = status == GRV_CONFLICT && expected && job->store_failed;
+        bool cut = status == GRV_UNAVAILABLE && job->store_failed && tries < DISTANT_TRIES;
+        if (!changed && !cut) {
+            return status;
+        }
+        if (changed) {
+            expected = NULL;
+            job->changed = true;
+        }
+        status = file_rewind(job, fd, error);
+        if (status) {
+            job->store_failed = false;
+            return status;
+        }
+    }
+}
+
+static grv_status file_put_distant(const cli_put_context *context, cli_put_job *job, int fd,
+                                   const struct stat *before, grv_error *error)
+{
+    grv_status status = GRV_OK;
+    if (!job->has_key || stat_differs(before, &job->hashed)) {
+        status = file_key(context, job, fd, before, error);
+    }
+    if (status) {
+        return status;
+    }
+    if (!job->is_asked || job->is_present) {
+        status = file_present(context, job, error);
+        if (status != GRV_NOT_FOUND) {
+            return status;
+        }
+    }
+    return file_send(context, job, fd, before, error);
+}
+
+static grv_status file_put(const cli_put_context *context, cli_put_job *job, int fd,
+                           const struct stat *before, grv_error *error)
+{
+    return context->hash != GRV_HASH_NONE && S_ISREG(before->st_mode) && !job->is_stdin
+               ? file_put_distant(context, job, fd, before, error)
+               : file_store(context, job, fd, before, NULL, error);
+}
+
+void cli_put_hash(const void *put_context, cli_job *base)
+{
+    const cli_put_context *context = put_context;
+    cli_put_job *job = (cli_put_job *)(void *)base;
+    struct stat before;
+    int fd = -1;
+    grv_error_clear(&job->error);
+    grv_status status = grv_call_check(context->call, PUT_ORIGIN, &job->error);
+    if (!status && !job->is_stdin) {
+        status = file_open(job, &fd, &before, &job->error);
+    }
+    if (!status && fd >= 0) {
+        if (S_ISREG(before.st_mode)) {
+            status = file_key(context, job, fd, &before, &job->error);
+        }
+        close(fd);
+    }
+    job->error.status = status;
 }
 
 void cli_put_file(const void *put_context, cli_job *base)

@@ -225,7 +225,7 @@ const blob_store_fixture blob_store_fixtures[] = {
     CAS("cas-s3-rocks", FIXTURE_S3, "cdc:64K", GRV_HASH_SHA256, 8 * MIB),
     CAS("cas-s3-pg", FIXTURE_S3_PG, "cdc:16K", GRV_HASH_BLAKE3, 6 * MIB),
     SERVED("remote", "cdc:16K", GRV_HASH_BLAKE3, 12 * MIB),
-    SERVED("remote-sha256", "fixed:4096", GRV_HASH_SHA256, 6 * MIB),
+    SERVED("remote-sha256", "delimiter:0a", GRV_HASH_SHA256, 6 * MIB),
 };
 
 const size_t blob_store_fixture_count = sizeof blob_store_fixtures / sizeof blob_store_fixtures[0];

@@ -186,8 +186,12 @@ class Exchange:
         upstream = self.link.upstream()
         try:
             upstream.connection.sendall(self.request.head())
+            chunked = self.request.chunked
             for data in self.body() if body is None else body:
-                upstream.connection.sendall(data)
+                framed = b"%x\r\n%s\r\n" % (len(data), data) if chunked else data
+                upstream.connection.sendall(framed)
+            if chunked:
+                upstream.connection.sendall(b"0\r\n\r\n")
         except (BrokenPipeError, ConnectionResetError):
             pass  # it has answered early, or is gone: what there is to read says which
         while True:
@@ -291,9 +295,11 @@ class Link(threading.Thread):
         if request.get("expect", "").lower() == "100-continue":
             request.drop("expect")
             self.client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if request.get("transfer-encoding"):
+        request.chunked = request.get("transfer-encoding", "").lower() == "chunked"
+        if request.get("transfer-encoding") and not request.chunked:
             raise Gone("a request of unknown length")
-        request.body = reader.whole(int(request.get("content-length", "0")))
+        length = int(request.get("content-length", "0"))
+        request.body = reader.chunks() if request.chunked else reader.whole(length)
         exchange = Exchange(self.proxy, self, request)
         fault = self.proxy.fault(exchange)
         if fault:

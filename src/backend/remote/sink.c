@@ -30,6 +30,8 @@ typedef struct remote_sink {
     bool has_expected;
     bool is_absent; /* the caller says so */
     grv_blob_key expected;
+    void (*told)(void *context, uint64_t bytes, uint64_t duplicate_bytes); /* or NULL */
+    void *told_context;
     bool has_attributes;
     grv_attributes attributes;
     char *attributes_line; /* NULL: they are set after the put */
@@ -397,6 +399,9 @@ static grv_status sink_commit(const grv_call *call, grv_sink *base, grv_error *e
     }
     sink->blob.result = sink->result;
     sink->blob.result.key = key;
+    if (sink->told) { /* only the server knows of blocks, and it tells at the end */
+        sink->told(sink->told_context, key.size, sink->blob.result.duplicate_bytes);
+    }
     return GRV_OK;
 }
 
@@ -483,6 +488,8 @@ grv_status grv_remote_open_put(const grv_call *call, grv_blob_store *store,
     sink->remote = ((grv_remote_blobs *)(void *)store)->remote;
     sink->is_first = true;
     sink->is_absent = plan->is_absent;
+    sink->told = plan->progress;
+    sink->told_context = plan->progress_context;
     sink->has_expected = plan->expected != NULL;
     if (plan->expected) {
         sink->expected = *plan->expected;
