@@ -57,10 +57,11 @@ typedef struct grv_store_config {
     uint64_t patience_ns; /* of a server, too. 0: GRV_PG_PATIENCE_DEFAULT */
     const char *token;    /* of a server: see grv_remote_config */
     const char *command;  /* who this is, for others' messages; NULL: "libgraviton" */
-    bool
-        gives_way; /* the opener promises to ask grv_store_is_wanted every second or so, and to end
-                      its puts and lend the store where it is: for processes that live long. Whoever
-                      wants the store to itself waits for those who do, and for nobody else */
+    /* The opener promises to ask grv_store_is_wanted every second or so, and to end its puts and
+     * lend the store where it is: for processes that live long. Whoever wants the store to itself
+     * waits for those who do, and for nobody else. Where somebody has it already, opening succeeds,
+     * and the store is lent (grv_store_is_lent). */
+    bool gives_way;
     /* A cache of blocks that were read, on a local disk: DIR[?size=SIZE], 1G unless said; NULL:
      * none. For stores whose blocks are far away. It changes no answer and fails no call (see
      * grv_store_cache); background calls read past it. Processes and stores may share DIR. */
@@ -153,6 +154,9 @@ grv_status grv_store_is_wanted(const grv_call *call, grv_store *store, bool *ret
  * lent does nothing. A store may be closed while it is lent.
  */
 grv_status grv_store_lend(const grv_call *call, grv_store *store, grv_error *error);
+
+/* Whether it is lent now. */
+bool grv_store_is_lent(const grv_store *store);
 
 /*
  * Takes back what was lent; ask again and again until it succeeds. GRV_UNAVAILABLE while somebody

@@ -30,6 +30,7 @@ struct http_lend {
     pthread_cond_t ended;
     grv_cancel cancel; /* raised at the end */
     bool was_failure;  /* the last look failed, and was told */
+    bool was_lent;     /* at the beginning, so puts are paused already */
 };
 
 /* Waits; false where it ended. */
@@ -96,18 +97,11 @@ static bool lend_reclaim(http_lend *lend)
     }
 }
 
-static void lend_once(http_lend *lend)
+/* Waits until the store is back, and lets puts in. */
+static void lend_wait(http_lend *lend)
 {
     http_server *server = lend->server;
-    const grv_call call = {.cancel = &lend->cancel};
-    grv_error error = GRV_ERROR_INIT;
     uint64_t begun_ns = grv_now_ns();
-    grv_status status = grv_store_lend(&call, server->store, &error);
-    if (status) {
-        http_puts_resume(server);
-        http_log_event(server->log, "warning", "cannot give way: %s", error.message);
-        return;
-    }
     http_log_event(server->log, "info",
                    "gives way to a process that wants the store to itself: puts wait");
     bool back = lend_reclaim(lend);
@@ -118,9 +112,24 @@ static void lend_once(http_lend *lend)
     }
 }
 
+static void lend_once(http_lend *lend)
+{
+    const grv_call call = {.cancel = &lend->cancel};
+    grv_error error = GRV_ERROR_INIT;
+    if (grv_store_lend(&call, lend->server->store, &error)) {
+        http_puts_resume(lend->server);
+        http_log_event(lend->server->log, "warning", "cannot give way: %s", error.message);
+        return;
+    }
+    lend_wait(lend);
+}
+
 static void *lend_main(void *context)
 {
     http_lend *lend = context;
+    if (lend->was_lent) {
+        lend_wait(lend);
+    }
     while (lend_sleep(lend, LEND_LOOK_NS)) {
         if (lend_pause(lend)) {
             lend_once(lend);
@@ -136,6 +145,13 @@ grv_status http_lend_new(http_server *server, http_lend **ret_lend, grv_error *e
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, "lend", "no memory to give way");
     }
     lend->server = server;
+    lend->was_lent = grv_store_is_lent(server->store);
+    /* Before the first request: there is no put yet to be waited for. */
+    grv_status status = lend->was_lent ? http_puts_pause(NULL, server, error) : GRV_OK;
+    if (status) {
+        free(lend);
+        return status;
+    }
     pthread_mutex_init(&lend->lock, NULL);
     grv_wait_init(&lend->ended);
     int failed = pthread_create(&lend->thread, NULL, lend_main, lend);

@@ -53,6 +53,12 @@ grv_status grv_store_alone_look(const grv_call *call, grv_store *store, grv_erro
 grv_status grv_store_give_way(const grv_call *call, grv_store *store, bool gives_way,
                               grv_error *error);
 
+/* lend.c: opens the session of a store that may be written to. Where that is lent already, the
+ * second one keeps puts out, once there is a blob store. */
+grv_status grv_store_open_session(const grv_call *call, const grv_store_config *config,
+                                  grv_store *store, grv_error *error);
+grv_status grv_store_lend_look(grv_store *store, grv_error *error);
+
 /*
  * Opens the blocks in the bucket that the store's place names, and asks whether that lets objects
  * expire. store->session, which may come later, is asked whether others may have removed blocks.

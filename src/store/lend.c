@@ -17,6 +17,36 @@ grv_status grv_store_give_way(const grv_call *call, grv_store *store, bool gives
     return grv_pg_session_give_way(call, store->session, gives_way, error);
 }
 
+grv_status grv_store_open_session(const grv_call *call, const grv_store_config *config,
+                                  grv_store *store, grv_error *error)
+{
+    const char *command = config->command ? config->command : "libgraviton";
+    store->gives_way = config->gives_way;
+    if (!store->gives_way) {
+        return grv_pg_session_open(call, store->pg, command, &store->session, error);
+    }
+    grv_status status = grv_pg_session_open_lent(call, store->pg, command, &store->session, error);
+    if (status) {
+        return status;
+    }
+    __atomic_store_n(&store->lent, grv_pg_session_is_lent(store->session), __ATOMIC_RELEASE);
+    return grv_store_give_way(call, store, true, error);
+}
+
+grv_status grv_store_lend_look(grv_store *store, grv_error *error)
+{
+    if (!grv_store_is_lent(store)) {
+        return GRV_OK;
+    }
+    grv_status status = grv_cas_maintenance_begin(store->blobs, error);
+    return status ? status : grv_cas_puts_exclude(store->blobs, error);
+}
+
+bool grv_store_is_lent(const grv_store *store)
+{
+    return __atomic_load_n(&store->lent, __ATOMIC_ACQUIRE);
+}
+
 grv_status grv_store_is_wanted(const grv_call *call, grv_store *store, bool *ret_wanted,
                                grv_error *error)
 {
@@ -34,7 +64,7 @@ grv_status grv_store_lend(const grv_call *call, grv_store *store, grv_error *err
             error, GRV_UNSUPPORTED, "store",
             "only a store with metadata in PostgreSQL, open to write, can be lent");
     }
-    if (__atomic_load_n(&store->lent, __ATOMIC_ACQUIRE)) {
+    if (grv_store_is_lent(store)) {
         return GRV_OK;
     }
     grv_status status = grv_cas_maintenance_begin(store->blobs, error);
@@ -58,7 +88,7 @@ grv_status grv_store_lend(const grv_call *call, grv_store *store, grv_error *err
 
 grv_status grv_store_reclaim(const grv_call *call, grv_store *store, grv_error *error)
 {
-    if (!__atomic_load_n(&store->lent, __ATOMIC_ACQUIRE)) {
+    if (!grv_store_is_lent(store)) {
         return GRV_OK;
     }
     grv_status status = grv_pg_session_reclaim(call, store->session, error);

@@ -81,13 +81,7 @@ static grv_status open_pg(const store_opening *opening, meta_mode mode, grv_erro
         status = grv_kv_pg_new(store->pg, GRV_NS_COUNT, &store->kv, error);
     }
     if (!status && mode != META_READ && !store->session) {
-        status = grv_pg_session_open(opening->call, store->pg,
-                                     config->command ? config->command : "libgraviton",
-                                     &store->session, error);
-        if (!status) {
-            store->gives_way = config->gives_way;
-            status = grv_store_give_way(opening->call, store, true, error);
-        }
+        status = grv_store_open_session(opening->call, config, store, error);
     }
     if (!status && !store->manifests) {
         status = grv_manifest_repo_pg_new(store->pg, store->session, &store->manifests, error);
@@ -508,6 +502,10 @@ static grv_status explain_conflict(store_opening *opening, grv_error *error)
 static grv_status create_store(store_opening *opening, grv_error *error)
 {
     grv_status status = reopen_to_write(opening, error);
+    if (!status && opening->store->lent) {
+        status = grv_error_set(error, GRV_UNAVAILABLE, "store",
+                               "another process has the store to itself: nothing is made now");
+    }
     if (!status) {
         status = begin_blocks(opening, error);
     }
@@ -655,7 +653,10 @@ static grv_status open_here(store_opening *opening, grv_error *error)
     if (!status) {
         status = open_blobs(config, store, error);
     }
-    return status ? status : grv_store_alone_look(opening->call, store, error);
+    if (!status) {
+        status = grv_store_alone_look(opening->call, store, error);
+    }
+    return status ? status : grv_store_lend_look(store, error);
 }
 
 grv_status grv_store_open(const grv_call *call, const grv_store_config *config,

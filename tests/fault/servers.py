@@ -274,7 +274,7 @@ def a_collector_dies(world, bench):
 
 def a_server_dies(world, bench):
     """It is killed with an upload open that a collection waits for, and again while it has given
-    way; it comes back."""
+    way; it comes back, even while the collection runs."""
     with Store(world, bench, False) as store:
         dying = store.servers[1]
         store.settle()
@@ -301,8 +301,9 @@ def a_server_dies(world, bench):
             )
             dying.signal(signal.SIGKILL)
             dying.process.wait()
+            dying.start()  # it gives way from the beginning
+            want(gc.poll() is None, "gc did not stand still")
         want(gc.wait(LATE) == OK, f"gc: {gc.stderr.read()}")
-        dying.start()
         store.settle()
         store.check()
 

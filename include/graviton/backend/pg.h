@@ -136,6 +136,14 @@ grv_status grv_pg_session_is_wanted(const grv_call *call, grv_pg_session *sessio
  */
 grv_status grv_pg_session_lend(const grv_call *call, grv_pg_session *session, grv_error *error);
 
+/* As grv_pg_session_open; but where another process has the store to itself or wants to, it
+ * succeeds, and the session is lent from the beginning. */
+grv_status grv_pg_session_open_lent(const grv_call *call, grv_pg *pg, const char *command,
+                                    grv_pg_session **ret_session, grv_error *error);
+
+/* Whether it is lent now. Thread-safe. */
+bool grv_pg_session_is_lent(grv_pg_session *session);
+
 /*
  * Takes a lent session again, as a new one: with another id, in a new epoch. GRV_UNAVAILABLE while
  * somebody has the store to himself or wants to, and while the database cannot be reached: it stays

@@ -24,6 +24,7 @@
  *     works and dies leaves his mark; one who has lent and dies has left nothing behind; one who
  * has not lent and dies is out of the way. A session that loses its connection while it is lent is
  *     lent still.
+ *   - A session may be lent from the beginning, where somebody has the store by then.
  *   - While it is lent the schema may have changed, as under no other session: it is looked at
  * again with the lock in hand, under which it cannot change.
  */
@@ -200,15 +201,14 @@ static grv_status session_enter(const grv_call *call, grv_pg_session *session, g
 
 /* Connects and enters. The lock is held. */
 static grv_status session_connect(const grv_call *call, grv_pg_session *session, session_way way,
-                                  grv_error *error)
+                                  bool *ret_refused, grv_error *error)
 {
     grv_pg_conn *conn;
-    bool refused = false;
     grv_status status = grv_pg_dial(call, session->pg, &conn, error);
     if (status) {
         return status;
     }
-    status = session_enter(call, session, conn, way, &refused, error);
+    status = session_enter(call, session, conn, way, ret_refused, error);
     if (status) {
         grv_pg_hang_up(conn);
         return status;
@@ -255,7 +255,7 @@ static grv_status session_leave(const grv_call *call, grv_pg_session *session)
 
 /* ---- Public ---- */
 
-grv_status grv_pg_session_open(const grv_call *call, grv_pg *pg, const char *command,
+static grv_status session_open(const grv_call *call, grv_pg *pg, const char *command, bool may_lend,
                                grv_pg_session **ret_session, grv_error *error)
 {
     grv_pg_session *session = calloc(1, sizeof *session);
@@ -268,19 +268,35 @@ grv_status grv_pg_session_open(const grv_call *call, grv_pg *pg, const char *com
     }
     session->pg = pg;
     pthread_mutex_init(&session->lock, NULL);
-    grv_status status = session_connect(call, session, WAY_NEW, error);
-    if (status) {
+    bool refused = false;
+    grv_status status = session_connect(call, session, WAY_NEW, &refused, error);
+    if (status && !(refused && may_lend)) {
         grv_pg_session_close(session);
         return status;
     }
+    session->lent = status != GRV_OK;
+    session->expired = session->lent;
     *ret_session = session;
     return GRV_OK;
+}
+
+grv_status grv_pg_session_open(const grv_call *call, grv_pg *pg, const char *command,
+                               grv_pg_session **ret_session, grv_error *error)
+{
+    return session_open(call, pg, command, false, ret_session, error);
+}
+
+grv_status grv_pg_session_open_lent(const grv_call *call, grv_pg *pg, const char *command,
+                                    grv_pg_session **ret_session, grv_error *error)
+{
+    return session_open(call, pg, command, true, ret_session, error);
 }
 
 grv_status grv_pg_session_current(const grv_call *call, grv_pg_session *session,
                                   uint8_t ret_id[GRV_PG_SESSION_ID_SIZE], grv_error *error)
 {
     grv_status status = GRV_OK;
+    bool refused = false;
     pthread_mutex_lock(&session->lock);
     if (session->conn && has_ended(session->conn)) {
         grv_pg_session_drop(session);
@@ -289,7 +305,8 @@ grv_status grv_pg_session_current(const grv_call *call, grv_pg_session *session,
         status = grv_error_set(error, GRV_UNAVAILABLE, "pg",
                                "this process has given way to one that has the store to itself");
     } else if (!session->conn) {
-        status = session_connect(call, session, session->expired ? WAY_NEW : WAY_RESUME, error);
+        status = session_connect(call, session, session->expired ? WAY_NEW : WAY_RESUME, &refused,
+                                 error);
     } else if (session->expired) {
         /* The row went while the connection lived: a collection that did not see its lock. */
         status = insert_self(call, session, session->conn, error);
@@ -372,6 +389,14 @@ grv_status grv_pg_session_lend(const grv_call *call, grv_pg_session *session, gr
     return status;
 }
 
+bool grv_pg_session_is_lent(grv_pg_session *session)
+{
+    pthread_mutex_lock(&session->lock);
+    bool lent = session->lent;
+    pthread_mutex_unlock(&session->lock);
+    return lent;
+}
+
 grv_status grv_pg_session_reclaim(const grv_call *call, grv_pg_session *session, grv_error *error)
 {
     grv_status status = GRV_OK;
@@ -384,7 +409,7 @@ grv_status grv_pg_session_reclaim(const grv_call *call, grv_pg_session *session,
         if (session->conn) {
             status = session_enter(call, session, session->conn, WAY_BACK, &refused, error);
         } else {
-            status = session_connect(call, session, WAY_BACK, error);
+            status = session_connect(call, session, WAY_BACK, &refused, error);
         }
         if (status && !refused) {
             grv_pg_session_drop(session);

@@ -38,10 +38,20 @@ static grv_store *rig_open(const rig *it, bool gives_way)
     return store;
 }
 
-static int setup(void **state)
+static void server_start(rig *it)
 {
     static const http_route *const fronts[] = {http_front_api, NULL};
     grv_error error = GRV_ERROR_INIT;
+    const http_server_config config = {.store = it->store,
+                                       .fronts = fronts,
+                                       .listen = "127.0.0.1:0",
+                                       .event_threads = 2,
+                                       .streams = 8};
+    assert_grv_ok(http_server_start(&config, &it->server, &error));
+}
+
+static int setup(void **state)
+{
     rig *it = calloc(1, sizeof *it);
     assert_non_null(it);
     test_temp_make(it->directory);
@@ -49,12 +59,7 @@ static int setup(void **state)
     snprintf(it->blocks, sizeof it->blocks, "fs:%s", it->directory);
     it->store = rig_open(it, true);
     it->other = rig_open(it, false);
-    const http_server_config config = {.store = it->store,
-                                       .fronts = fronts,
-                                       .listen = "127.0.0.1:0",
-                                       .event_threads = 2,
-                                       .streams = 8};
-    assert_grv_ok(http_server_start(&config, &it->server, &error));
+    server_start(it);
     *state = it;
     return 0;
 }
@@ -195,7 +200,20 @@ static void a_long_collection(void **state)
     front_done(&answer);
     assert_int_equal(http_server_stop(it->server, NULL), 0);
     it->server = NULL;
+    /* One that is started now reads, and lets puts wait. */
+    grv_store_close(it->store);
+    it->store = rig_open(it, true);
+    server_start(it);
+    answer = front_ask(it->server, "GET /api/blobs HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_int_equal(answer.status, 200);
+    front_done(&answer);
+    static const char small[] =
+        "POST /api/blobs HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
+    int late = front_connect(it->server);
+    assert_true(front_send(late, small, sizeof small - 1));
+    grv_clock_sleep(SECOND / 2);
     collection_end(&gc);
+    expect_created(late);
 }
 
 int main(void)

@@ -225,7 +225,18 @@ static void what_is_refused(void **state)
     assert_grv_status(grv_store_collect(NULL, it->server, &config, &report, &error),
                       GRV_UNAVAILABLE);
     assert_grv_status(grv_store_reclaim(NULL, it->server, &error), GRV_UNAVAILABLE);
+    /* One that comes now can read. */
+    grv_store *late = pair_open(it, true);
+    assert_true(grv_store_is_lent(late));
+    assert_int_equal(rig_read(late, &key, 3), GRV_OK);
+    assert_grv_status(
+        grv_blob_store_open_put(&impatient, grv_store_blobs(late), &plan, &open, &error),
+        GRV_TIMEOUT);
     collection_end(&gc);
+    reclaim(late);
+    assert_false(grv_store_is_lent(late));
+    rig_put(late, 4, 500);
+    grv_store_close(late);
     reclaim(it->server);
     assert_int_equal(rig_read(it->server, &key, 3), GRV_OK);
     rig_put(it->server, 4, 500);

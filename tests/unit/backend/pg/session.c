@@ -311,6 +311,10 @@ static void those_who_give_way(void **state)
     assert_grv_status(grv_pg_session_reclaim(NULL, one, &error), GRV_UNAVAILABLE);
     assert_non_null(strstr(error.message, "(gc)"));
     assert_int_equal(count_rows(made, "SELECT count(*) FROM graviton.session"), 2);
+    assert_grv_ok(grv_pg_session_open_lent(NULL, made->pg, "late", &late, &error));
+    assert_true(grv_pg_session_is_lent(late));
+    assert_grv_status(grv_pg_session_reclaim(NULL, late, &error), GRV_UNAVAILABLE);
+    assert_grv_status(grv_pg_session_current(NULL, late, after, &error), GRV_UNAVAILABLE);
     assert_grv_ok(grv_pg_session_lend(NULL, two, &error));
     assert_grv_ok(waiter_end(&gc));
     assert_grv_status(grv_pg_session_reclaim(NULL, one, &error), GRV_UNAVAILABLE);
@@ -320,6 +324,9 @@ static void those_who_give_way(void **state)
     grv_pg_session_admit(gc.session);
     assert_grv_ok(grv_pg_session_reclaim(NULL, one, &error));
     assert_grv_ok(grv_pg_session_reclaim(NULL, two, &error));
+    assert_grv_ok(grv_pg_session_reclaim(NULL, late, &error));
+    assert_false(grv_pg_session_is_lent(late));
+    grv_pg_session_close(late);
     assert_true(grv_pg_session_epoch(one) > epoch);
     assert_grv_ok(grv_pg_session_current(NULL, one, after, &error));
     assert_memory_not_equal(before, after, sizeof before);
