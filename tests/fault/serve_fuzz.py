@@ -42,8 +42,9 @@ def requests(blob):
     one = b"/api/blobs/" + blob
     names = [one, b"/api/blobs?limit=3&order=newest", b"/api/blobs?cursor=AAAA", one + b"/info",
              one + b"/manifest?offset=3&limit=2", one + b"/attributes", b"/api/store",
-             b"/api/stats", b"/api/health", b"/api/ready", b"/metrics", b"/api/datalake/dashboard", b"/api/admin/jobs",
-             b"/api/admin/jobs/1?after=0", b"/api/blobs/%62lake3%3a00:1", b"/"]  # fmt: skip
+             b"/api/stats", b"/api/health", b"/api/ready", b"/metrics", b"/api/datalake/dashboard",
+             b"/api/admin/jobs", b"/api/admin/jobs/1?after=0", b"/api/blobs/%62lake3%3a00:1",
+             b"/"]  # fmt: skip
     found = [b"GET " + name + get + b"\r\n" for name in names]
     found += [b"HEAD " + names[0] + get + b"Range: bytes=0-1\r\n\r\n",
               b"OPTIONS " + names[0] + get + b"\r\n",
