@@ -16,6 +16,7 @@ from harness import CHECK, hexed
 from manifest import BLAKE3, CDC_64K, DELIMITER, FIXED_1M, SHA256, Manifest
 
 MIB16 = 1 << 24
+CDC_LARGEST = struct.pack("<I", 1 << 22)
 SEED = 20231114
 MICROSECOND = 1000
 COLUMNS = ["alg", "hash_bytes", "byte_length", "manifest_id", "sequence", "depth", "block_count",
@@ -134,8 +135,9 @@ class Base:
     def usual(self):
         """Whether the trigger accepts it without asking; that it does so is what it is for."""
         m = self.manifest
-        return (m.depth == 0 and m.block_count <= 255 and m.chunker[0] == 1
-                and m.created_ns >= MICROSECOND)  # fmt: skip
+        return (m.depth == 0 and m.block_count <= 255 and m.size < MIB16 and m.chunker[0] == 1
+                and m.chunker[4:] != CDC_LARGEST and m.block_hash == m.blob_hash
+                and m.optional == 0 and m.created_ns >= MICROSECOND)  # fmt: skip
 
     def line(self):
         row = self.manifest.row()
@@ -155,6 +157,11 @@ def sound(rng):
     yield Base("none", Manifest([]), True)
     yield Base("none sha256", Manifest([], block_hash=SHA256, blob_hash=SHA256))
     yield Base("one", Manifest(sizes(1), blob_hash=SHA256), True)
+    yield Base("usual sha256", Manifest(sizes(3), block_hash=SHA256, blob_hash=SHA256), True)
+    yield Base("small blocks", Manifest([1, 1, 2, 255, 256, 257, 1]), True)
+    yield Base("less than 16 MiB", Manifest([MIB16 - 2, 1]), True)
+    yield Base("16 MiB", Manifest([MIB16 - 1, 1]), True)
+    yield Base("16 MiB in one", Manifest([MIB16]), True)
     yield Base("three", Manifest([70000, 1, MIB16], block_hash=SHA256), True)
     yield Base("fixed", Manifest([1 << 20, 7], chunker=FIXED_1M), True)
     yield Base("delimiter", Manifest(sizes(2, 4096), chunker=DELIMITER))

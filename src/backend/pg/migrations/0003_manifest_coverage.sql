@@ -117,53 +117,50 @@ $$;
 -- (ENABLE ALWAYS); but pages are not asked for then: it may bring a root before them.
 --
 -- PL/pgSQL makes each expression ready anew in each transaction, which costs more than running it,
--- by the number of its operators. So the usual root, of few blocks without pages, is accepted by few
+-- by the number of its operators; and each statement costs more than a few operators. So the usual
+-- root, of few blocks that have less than 16 MiB together, without pages, is accepted by few
 -- expressions that compare bytes with bytes. They accept nothing that manifest_root_fault would
 -- not (tests/schema/roots.py); all that they do not accept is left to that function.
 CREATE FUNCTION graviton.blob_check() RETURNS trigger
     LANGUAGE plpgsql AS $$
 DECLARE
     root bytea := NEW.root;
-    entries bigint := NEW.block_count;
-    ends bigint;
-    before bigint := 0;
+    -- Sequence and time, as bits in the order of numbers.
+    swapped bit(128);
+    ends integer := 0;
 BEGIN
-    IF NEW.depth = 0 AND entries BETWEEN 0 AND 255 AND NEW.sequence > 0
-        AND octet_length(root) = 120 + 40 * entries
-        -- Magic, version, depth, algorithm, required features.
-        AND substring(root FOR 12) IN ('\x4752564d0100000100000000', '\x4752564d0100000200000000')
-        -- Identity, key, reserved bytes.
-        AND substring(root FROM 17 FOR 60) = uuid_send(NEW.manifest_id)
-            || (CASE NEW.alg WHEN 'blake3' THEN '\x01'::bytea ELSE '\x02' END) || NEW.hash_bytes
-            || int8send(NEW.byte_length) || '\x000000'
-        -- Entries and blocks.
-        AND substring(root FROM 77 FOR 12)
-            = set_byte(set_byte('\x000000000000000000000000', 0, entries::integer),
-                4, entries::integer)
-        -- The sequence: its digits in the order of a number's.
-        AND decode(translate('EFCDAB8967452301', '0123456789ABCDEF',
-            encode(substring(root FROM 97 FOR 8), 'hex')), 'hex') = int8send(NEW.sequence)
-        -- The content-defined chunker, of 16 KiB to 4 MiB.
-        AND substring(root FROM 105 FOR 8) IN ('\x0101000000400000', '\x0101000000800000',
-            '\x0101000000000100', '\x0101000000000200', '\x0101000000000400',
-            '\x0101000000000800', '\x0101000000001000', '\x0101000000002000',
-            '\x0101000000004000')
+    IF NEW.depth = 0 AND NEW.block_count BETWEEN 0 AND 255
+        AND octet_length(root) = 120 + 40 * NEW.block_count
+        AND NEW.byte_length < 16777216 AND NEW.sequence > 0 AND NEW.created_at > 'epoch'
+        -- Magic, version, depth, algorithm, features, identity, key, reserved bytes, entries and
+        -- blocks.
+        AND substring(root FOR 88) = overlay(CASE NEW.alg
+                WHEN 'blake3' THEN
+                    '\x4752564d0100000100000000000000000000000000000000000000000000000001'::bytea
+                ELSE '\x4752564d0100000200000000000000000000000000000000000000000000000002' END
+                PLACING uuid_send(NEW.manifest_id) FROM 17)
+            || NEW.hash_bytes || int8send(NEW.byte_length)
+            || set_byte(set_byte('\x000000000000000000000000000000', 3, NEW.block_count::integer),
+                7, NEW.block_count::integer)
+        -- The content-defined chunker, of 16 KiB to 2 MiB.
+        AND substring(root FROM 105 FOR 8) IN ('\x0101000000000100', '\x0101000000400000',
+            '\x0101000000800000', '\x0101000000000200', '\x0101000000000400',
+            '\x0101000000000800', '\x0101000000001000', '\x0101000000002000')
     THEN
-        IF NEW.created_at > 'epoch' AND to_timestamp((('x' || translate('EFCDAB8967452301',
-                '0123456789ABCDEF', encode(substring(root FROM 89 FOR 8), 'hex')))::bit(64)::bigint
-                / 1000)::double precision / 1000000) = NEW.created_at
+        swapped := ('x' || reverse(encode(substring(root FROM 89 FOR 16), 'hex')))::bit(128);
+        swapped := ((swapped & x'0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f') << 4)
+            | ((swapped >> 4) & x'0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f');
+        IF substring(swapped FOR 64)::bigint = NEW.sequence
+            AND to_timestamp((substring(swapped FROM 65)::bigint / 1000)::double precision
+                / 1000000) = NEW.created_at
         THEN
-            FOR at IN 112 .. 72 + 40 * entries BY 40 LOOP
-                ends := get_byte(root, at) | (get_byte(root, at + 1) << 8)
-                    | (get_byte(root, at + 2) << 16) | (get_byte(root, at + 3)::bigint << 24);
-                IF ends <= before OR ends > before + 16777216
-                    OR substring(root FROM at + 5 FOR 4) <> '\x00000000' THEN
-                    before := -1;
-                    EXIT;
-                END IF;
-                before := ends;
+            -- NULL, and so it stays, behind an entry that does not end later than the one before.
+            FOR at IN 112 .. octet_length(root) - 48 BY 40 LOOP
+                ends := CASE WHEN substring(root FROM at + 4 FOR 5) = '\x0000000000' THEN
+                    ends + nullif(greatest((get_byte(root, at) | (get_byte(root, at + 1) << 8)
+                        | (get_byte(root, at + 2) << 16)) - ends, 0), 0) END;
             END LOOP;
-            IF before = NEW.byte_length THEN
+            IF ends = NEW.byte_length THEN
                 RETURN NEW;
             END IF;
         END IF;
