@@ -19,8 +19,7 @@
 /* How long a put that is given up tries to remove its pages; a sweep takes what stays. */
 #define DROP_NS UINT64_C(2000000000)
 /* PostgreSQL counts microseconds since 2000. */
-#define EPOCH_US         INT64_C(946684800000000)
-#define UNIQUE_VIOLATION "23505"
+#define EPOCH_US INT64_C(946684800000000)
 
 /* Pages that wait to be sent, as the columns of the table. */
 typedef struct page_columns {
@@ -206,28 +205,9 @@ static grv_status pg_put_append(const grv_call *call, grv_manifest_put *base,
 
 /* ---- Commit ---- */
 
-/* Parameters: the key (1 to 3), the row (4 to 9), the session (10), what guards a number that was
- * drawn ahead (11: it was; 12: higher numbers that do not count), how many more to draw (13), and
- * the highest number that was drawn by this process (14).
- *
- * The quick one does nothing unless all is as it mostly is, and then brings no more than one
- * number. Numbers of other processes are looked for only where some were drawn. */
-static const grv_pg_statement put_root_quick = {
-    "root_put_quick",
-    "INSERT INTO graviton.blob (alg, hash_bytes, byte_length, manifest_id, sequence, depth, "
-    "block_count, created_at, root) SELECT $1::core.hash_alg, $2::bytea, $3::int8, $4::uuid, "
-    "$5::int8, $6::int2, $7::int8, $8::timestamptz, $9::bytea "
-    "WHERE ($10::uuid IS NULL OR EXISTS (SELECT FROM graviton.session WHERE session_id = "
-    "$10::uuid FOR KEY SHARE)) AND (NOT $11::bool OR "
-    "pg_catalog.pg_sequence_last_value('graviton.blob_sequence') <= $14::int8 OR (SELECT "
-    "sequence FROM graviton.blob WHERE sequence <> ALL ($12::int8[]) ORDER BY sequence DESC "
-    "LIMIT 1) <= $5::int8 IS NOT FALSE) "
-    "AND NOT EXISTS (SELECT FROM graviton.blob WHERE alg = $1::core.hash_alg AND hash_bytes = "
-    "$2::bytea AND byte_length = $3::int8) "
-    "RETURNING CASE WHEN $13::int4 > 0 THEN pg_catalog.nextval('graviton.blob_sequence') END"};
-
-/* The full one finds out what was in the way. It draws at least one number where this one is too
- * low. Columns: see root_answer. */
+/* Stores the root or finds out what is in the way, and draws at least one number where this one is
+ * too low. Parameters: those of grv_pg_add_root, and the attributes (15). Columns: see root_answer.
+ */
 #define MINE                                                                                       \
     "WITH mine AS MATERIALIZED (SELECT $10::uuid IS NULL OR EXISTS (SELECT FROM "                  \
     "graviton.session WHERE session_id = $10::uuid FOR KEY SHARE) AS lives), "                     \
@@ -365,73 +345,59 @@ static grv_status read_answer(root_commit *commit, const PGresult *result, root_
     return status;
 }
 
-/* The parameters that describe the row and its guards. */
-static void add_row(grv_pg_params *params, const root_commit *commit, unsigned depth,
-                    grv_pg_array *others, int64_t highest)
+int64_t grv_pg_timestamp_of(uint64_t time_ns)
 {
-    const pg_put *put = commit->put;
-    const grv_blob_info *info = &commit->info;
-    grv_pg_add_blob(params, &info->key);
-    grv_pg_add_bytes(params, grv_bytes_of(put->builder.id, GRV_MANIFEST_ID_SIZE));
-    grv_pg_add_int64(params, (int64_t)info->sequence);
-    grv_pg_add_int16(params, (int16_t)depth);
-    grv_pg_add_int64(params, (int64_t)info->block_count);
-    grv_pg_add_int64(params, (int64_t)(info->created_ns / 1000) - EPOCH_US);
-    grv_pg_add_bytes(params, grv_buffer_bytes(&commit->root));
-    if (put->repo->session) {
-        grv_pg_add_bytes(params, grv_bytes_of(put->session_id, sizeof put->session_id));
+    return (int64_t)(time_ns / 1000) - EPOCH_US;
+}
+
+grv_status grv_pg_add_root(grv_pg_params *params, grv_manifest_repo_pg *repo,
+                           const grv_pg_root_row *row, grv_pg_array *others, grv_error *error)
+{
+    int64_t highest = 0;
+    grv_status status = grv_pg_array_init(others, GRV_PG_INT8, error);
+    if (!status) {
+        status = grv_pg_numbers_higher(&repo->numbers, row->ticket, others, &highest, error);
+    }
+    if (status) {
+        return status;
+    }
+    grv_pg_add_blob(params, &row->info->key);
+    grv_pg_add_bytes(params, grv_bytes_of(row->id, GRV_MANIFEST_ID_SIZE));
+    grv_pg_add_int64(params, (int64_t)row->info->sequence);
+    grv_pg_add_int16(params, (int16_t)row->depth);
+    grv_pg_add_int64(params, (int64_t)row->info->block_count);
+    grv_pg_add_int64(params, grv_pg_timestamp_of(row->info->created_ns));
+    grv_pg_add_bytes(params, row->root);
+    if (row->session_id) {
+        grv_pg_add_bytes(params, grv_bytes_of(row->session_id, GRV_PG_SESSION_ID_SIZE));
     } else {
         grv_pg_add_null(params);
     }
-    grv_pg_add_bool(params, commit->ahead);
+    grv_pg_add_bool(params, row->ahead);
     grv_pg_add_bytes(params, grv_pg_array_bytes(others));
-    grv_pg_add_int32(params, (int32_t)commit->ticket.wanted);
+    grv_pg_add_int32(params, (int32_t)row->ticket->wanted);
     grv_pg_add_int64(params, highest);
-    if (commit->attributes->size > 0) {
-        grv_pg_add_bytes(params, grv_buffer_bytes(commit->attributes));
-    }
+    return GRV_OK;
 }
 
-/* Stores the root where nothing is in the way; *ret_answer says `stored` where it did. */
-static grv_status write_quickly(const grv_call *call, root_commit *commit,
-                                const grv_pg_params *params, root_answer *ret_answer,
-                                grv_error *error)
+/* Whatever is in the way, this finds it out. */
+static grv_status write_fully(const grv_call *call, root_commit *commit, const grv_pg_root_row *row,
+                              root_answer *ret_answer, grv_error *error)
 {
-    grv_error mine = GRV_ERROR_INIT;
+    grv_manifest_repo_pg *repo = commit->put->repo;
+    grv_pg_array others;
+    grv_pg_params params = {0};
     PGresult *result = NULL;
-    grv_status status =
-        grv_pg_write(call, commit->put->repo->pg, &put_root_quick, params, &result, &mine);
-    if (status && mine.native_kind == GRV_NATIVE_SQLSTATE &&
-        strcmp(mine.native_text, UNIQUE_VIOLATION) == 0) {
-        return GRV_OK; /* another came first */
+    bool attributes = commit->attributes->size > 0;
+    grv_status status = grv_pg_add_root(&params, repo, row, &others, error);
+    if (!status && attributes) {
+        grv_pg_add_bytes(&params, grv_buffer_bytes(commit->attributes));
     }
-    if (status) {
-        if (error) {
-            *error = mine;
-        }
-        return status;
+    if (!status) {
+        status = grv_pg_write(call, repo->pg, attributes ? &put_root_with_attributes : &put_root,
+                              &params, &result, error);
     }
-    if (PQntuples(result) > 0) {
-        grv_bytes drawn = {0};
-        if (!grv_pg_is_null(result, 0, 0)) {
-            drawn = grv_pg_cell(result, 0, 0);
-        }
-        *ret_answer = (root_answer){.stored = true, .lives = true, .info = commit->info};
-        status = take_drawn(commit, false, drawn, error);
-    }
-    PQclear(result);
-    return status;
-}
-
-static grv_status write_fully(const grv_call *call, root_commit *commit,
-                              const grv_pg_params *params, root_answer *ret_answer,
-                              grv_error *error)
-{
-    PGresult *result = NULL;
-    grv_status status =
-        grv_pg_write(call, commit->put->repo->pg,
-                     commit->attributes->size > 0 ? &put_root_with_attributes : &put_root, params,
-                     &result, error);
+    grv_pg_array_done(&others);
     if (!status) {
         status = read_answer(commit, result, ret_answer, error);
     }
@@ -444,34 +410,30 @@ static grv_status write_root(const grv_call *call, root_commit *commit, bool qui
                              root_answer *ret_answer, grv_error *error)
 {
     pg_put *put = commit->put;
-    grv_pg_array others;
-    int64_t highest = 0;
-    grv_status status = grv_pg_array_init(&others, GRV_PG_INT8, error);
-    if (!status) {
-        status =
-            grv_pg_numbers_higher(&put->repo->numbers, &commit->ticket, &others, &highest, error);
-    }
     commit->root.size = 0;
     commit->info.sequence = (uint64_t)commit->ticket.number;
-    if (!status) {
-        status =
-            grv_manifest_builder_encode_root(&put->builder, &commit->info, &commit->root, error);
-    }
+    grv_status status =
+        grv_manifest_builder_encode_root(&put->builder, &commit->info, &commit->root, error);
     if (status) {
-        grv_pg_array_done(&others);
         return status;
     }
-    grv_pg_params params = {0};
-    add_row(&params, commit, grv_manifest_builder_depth(&put->builder), &others, highest);
-    root_answer answer = {0};
+    const grv_pg_root_row row = {
+        .info = &commit->info,
+        .id = put->builder.id,
+        .session_id = put->repo->session ? put->session_id : NULL,
+        .root = grv_buffer_bytes(&commit->root),
+        .depth = grv_manifest_builder_depth(&put->builder),
+        .ticket = &commit->ticket,
+        .ahead = commit->ahead,
+    };
+    root_answer answer = {.lives = true, .info = commit->info};
     put->pages_named = true; /* after a failure it may yet turn out to be written */
     if (quickly) {
-        status = write_quickly(call, commit, &params, &answer, error);
+        status = grv_pg_join(call, put->repo, &row, &answer.stored, error);
     }
     if (!status && !answer.stored) {
-        status = write_fully(call, commit, &params, &answer, error);
+        status = write_fully(call, commit, &row, &answer, error);
     }
-    grv_pg_array_done(&others);
     if (!status) {
         *ret_answer = answer;
     }

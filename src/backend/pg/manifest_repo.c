@@ -19,9 +19,14 @@ grv_manifest_repo_pg *grv_manifest_repo_pg_of(grv_manifest_repo *base)
 
 /* ---- Keys ---- */
 
+void grv_pg_add_hash(grv_pg_params *params, grv_hash hash)
+{
+    grv_pg_add_text(params, hash == GRV_HASH_BLAKE3 ? "blake3" : "sha256");
+}
+
 void grv_pg_add_blob(grv_pg_params *params, const grv_blob_key *key)
 {
-    grv_pg_add_text(params, key->digest.hash == GRV_HASH_BLAKE3 ? "blake3" : "sha256");
+    grv_pg_add_hash(params, key->digest.hash);
     grv_pg_add_bytes(params, grv_bytes_of(key->digest.bytes, GRV_DIGEST_SIZE));
     grv_pg_add_int64(params, (int64_t)key->size);
 }
@@ -202,6 +207,7 @@ static grv_status manifest_repo_pg_attributes_set(const grv_call *call, grv_mani
 static void manifest_repo_pg_free(grv_manifest_repo *base)
 {
     grv_manifest_repo_pg *repo = grv_manifest_repo_pg_of(base);
+    grv_pg_joins_done(&repo->joins);
     grv_pg_numbers_done(&repo->numbers);
     free(repo);
 }
@@ -236,9 +242,11 @@ grv_status grv_manifest_repo_pg_new_limited(grv_pg *pg, grv_pg_session *session,
     repo->session = session;
     repo->limits = *limits;
     grv_pg_numbers_init(&repo->numbers);
+    grv_pg_joins_init(&repo->joins);
     grv_status status =
         grv_manifest_repo_init(&repo->base, &manifest_repo_pg_ops, GRV_MANIFEST_CAP_NEWEST, error);
     if (status) {
+        grv_pg_joins_done(&repo->joins);
         grv_pg_numbers_done(&repo->numbers);
         free(repo);
         return status;

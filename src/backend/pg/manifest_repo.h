@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the manifest repository over PostgreSQL share. manifest_repo.c has what
- * concerns whole blobs, manifest_put.c writes manifests, manifest_numbers.c draws their sequences,
- * manifest_refs.c reads them, manifest_list.c lists blobs, manifest_sweep.c removes what no root
- * names, manifest_state.c has the descriptor and the small named records.
+ * concerns whole blobs, manifest_put.c writes manifests, manifest_join.c commits small ones
+ * together, manifest_numbers.c draws their sequences, manifest_refs.c reads them, manifest_list.c
+ * lists blobs, manifest_sweep.c removes what no root names, manifest_state.c has the descriptor and
+ * the small named records.
  *
  * A blob is there exactly when its row in graviton.blob is. Rows hold the very bytes of roots and
  * pages, and these are what is believed: columns only find them. The schema refuses to change them.
@@ -69,6 +70,32 @@ void grv_pg_numbers_add(grv_pg_numbers *numbers, grv_pg_ticket *ticket, bool too
 /* The commit of a ticket has ended: `committed` is the number that is visible now, or 0. */
 void grv_pg_numbers_return(grv_pg_numbers *numbers, const grv_pg_ticket *ticket, int64_t committed);
 
+/* ---- Commits that run at once ---- */
+
+/* The row of a root, as it is to be inserted; all is borrowed. */
+typedef struct grv_pg_root_row {
+    const grv_blob_info *info; /* its sequence is the ticket's number */
+    const uint8_t *id;         /* of the manifest */
+    const uint8_t *session_id; /* NULL: none */
+    grv_bytes root;
+    unsigned depth;
+    grv_pg_ticket *ticket;
+    bool ahead; /* the ticket's number was drawn before the commit began */
+} grv_pg_root_row;
+
+/* Those that wait for others to end. */
+typedef struct grv_pg_joins {
+    pthread_mutex_t lock;
+    struct grv_pg_joiner *first;
+    struct grv_pg_joiner **end; /* where the next one hangs on */
+    unsigned waiting;           /* how many these are */
+    unsigned last_count;        /* rows of the last statement that was begun */
+    bool busy;                  /* one is under way, or about to be */
+} grv_pg_joins;
+
+void grv_pg_joins_init(grv_pg_joins *joins);
+void grv_pg_joins_done(grv_pg_joins *joins);
+
 /* ---- The repository ---- */
 
 typedef struct grv_manifest_repo_pg {
@@ -77,7 +104,24 @@ typedef struct grv_manifest_repo_pg {
     grv_pg_session *session; /* NULL: none */
     grv_manifest_limits limits;
     grv_pg_numbers numbers;
+    grv_pg_joins joins;
 } grv_manifest_repo_pg;
+
+/*
+ * Stores a root where nothing is in the way, durably, perhaps in one statement with those of other
+ * threads. Where *ret_stored is false something is, or it is not known; whether this row is there
+ * all the same is to be looked up. A failure is of this row's own call, or of all: the root may be
+ * there nevertheless.
+ */
+grv_status grv_pg_join(const grv_call *call, grv_manifest_repo_pg *repo, const grv_pg_root_row *row,
+                       bool *ret_stored, grv_error *error);
+
+/* Adds the row and what guards it as 14 parameters: the key (1 to 3), the other columns (4 to 9),
+ * the session (10), what guards a number that was drawn ahead (11: it was; 12: higher numbers that
+ * do not count), how many more to draw (13), and the highest number that was drawn by this process
+ * (14). `others` backs one of them; it ends with grv_pg_array_done, also after a failure. */
+grv_status grv_pg_add_root(grv_pg_params *params, grv_manifest_repo_pg *repo,
+                           const grv_pg_root_row *row, grv_pg_array *others, grv_error *error);
 
 /* As grv_manifest_repo_pg_new, with other limits for what is written. For tests. */
 grv_status grv_manifest_repo_pg_new_limited(grv_pg *pg, grv_pg_session *session,
@@ -86,6 +130,12 @@ grv_status grv_manifest_repo_pg_new_limited(grv_pg *pg, grv_pg_session *session,
 
 /* The repository of a base; it must be one of these. */
 grv_manifest_repo_pg *grv_manifest_repo_pg_of(grv_manifest_repo *base);
+
+/* Adds an algorithm as a parameter. */
+void grv_pg_add_hash(grv_pg_params *params, grv_hash hash);
+
+/* A time as PostgreSQL counts it, from nanoseconds since 1970. */
+int64_t grv_pg_timestamp_of(uint64_t time_ns);
 
 /* Adds a blob's key as three parameters: alg, hash_bytes, byte_length. */
 void grv_pg_add_blob(grv_pg_params *params, const grv_blob_key *key);

@@ -52,6 +52,7 @@ typedef enum grv_pg_type {
     GRV_PG_INT2 = 21,
     GRV_PG_INT4 = 23,
     GRV_PG_TEXT = 25,
+    GRV_PG_TIMESTAMPTZ = 1184,
     GRV_PG_UUID = 2950
 } grv_pg_type;
 
