@@ -76,9 +76,14 @@ static lender *lender_new(PGresult *result, grv_error *error)
     return self;
 }
 
+/* Counts the users of values that are about to be lent, or were and are not yet given out. */
+static void lender_count(lender *self, size_t users)
+{
+    __atomic_add_fetch(&self->users, users, __ATOMIC_RELAXED);
+}
+
 static grv_value lender_lend(lender *self, int row, int column)
 {
-    __atomic_add_fetch(&self->users, 1, __ATOMIC_RELAXED);
     return (grv_value){
         .bytes = grv_pg_cell(self->result, row, column), .release = lender_release, .owner = self};
 }
@@ -106,6 +111,7 @@ static grv_status kv_pg_get(const grv_call *call, grv_kv *kv, unsigned ns, grv_b
     if (!from) {
         return GRV_LIMIT_EXCEEDED;
     }
+    lender_count(from, 1);
     *ret_value = lender_lend(from, 0, 0);
     lender_release(from);
     return GRV_OK;
@@ -156,15 +162,19 @@ static grv_status take_values(lender *from, size_t todo[], size_t asked, grv_val
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, "pg", "no memory for values");
     }
     grv_status status = GRV_OK;
-    for (int row = 0; !status && row < PQntuples(from->result); row++) {
+    size_t lent = 0;
+    int rows = PQntuples(from->result);
+    for (int row = 0; !status && row < rows; row++) {
         size_t index = 0;
         status = row_number(from->result, row, asked, &index, error);
         if (!status && grv_pg_is_null(from->result, row, 1)) {
             is_late[index] = true;
         } else if (!status && !values[todo[index]].release) {
             values[todo[index]] = lender_lend(from, row, 1);
+            lent++;
         }
     }
+    lender_count(from, lent);
     size_t later = 0;
     for (size_t i = asked; i-- > 0;) {
         if (is_late[i]) {
