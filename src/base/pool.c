@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The worker pool: one intrusive queue, one lock, held only to link and unlink. */
+/*
+ * The worker pool: one intrusive queue, one lock, held only to link and unlink.
+ *
+ * Waking a thread costs more than many a task, so no more are woken than are of use: the worker
+ * that has waited least, whose memory is still in a cache, and no second one before the first has
+ * begun. That one wakes the next where more is queued. Invariant: while tasks are queued, a worker
+ * is on its way to them or none is idle.
+ */
 #include "base/pool.h"
 
 #include <assert.h>
@@ -8,36 +15,75 @@
 #include <signal.h>
 #include <stdlib.h>
 
+typedef struct pool_worker {
+    grv_pool *pool;
+    pthread_t thread;
+    pthread_cond_t wake;
+    bool woken;
+    struct pool_worker *below; /* of the idle ones */
+} pool_worker;
+
 struct grv_pool {
     pthread_mutex_t lock;
-    pthread_cond_t work;
     grv_task *head;
     grv_task **tail;
+    pool_worker *idle; /* the last to become so on top */
+    bool waking;       /* one was woken and has not begun */
     bool closing;
     unsigned threads;
-    pthread_t workers[];
+    pool_worker workers[];
 };
 
-static void *pool_worker(void *argument)
+/* Wakes an idle worker, unless one is on its way. The lock is held: the pool may be gone once it is
+ * not. */
+static void pool_wake(grv_pool *pool)
 {
-    grv_pool *pool = argument;
+    pool_worker *worker = pool->idle;
+    if (worker && !pool->waking) {
+        pool->idle = worker->below;
+        pool->waking = true;
+        worker->woken = true;
+        pthread_cond_signal(&worker->wake);
+    }
+}
+
+/* Waits until there is something to do. The lock is held. */
+static void worker_idle(pool_worker *self)
+{
+    grv_pool *pool = self->pool;
+    self->woken = false;
+    self->below = pool->idle;
+    pool->idle = self;
+    while (!self->woken) {
+        pthread_cond_wait(&self->wake, &pool->lock);
+    }
+    pool->waking = false;
+}
+
+static void *worker_run(void *argument)
+{
+    pool_worker *self = argument;
+    grv_pool *pool = self->pool;
     pthread_mutex_lock(&pool->lock);
     for (;;) {
         while (!pool->head && !pool->closing) {
-            pthread_cond_wait(&pool->work, &pool->lock);
+            worker_idle(self);
         }
         grv_task *task = pool->head;
         if (!task) {
             break;
         }
         pool->head = task->next;
-        if (!pool->head) {
+        if (pool->head) {
+            pool_wake(pool);
+        } else {
             pool->tail = &pool->head;
         }
         pthread_mutex_unlock(&pool->lock);
         task->run(task);
         pthread_mutex_lock(&pool->lock);
     }
+    pool_wake(pool); /* where it ends: the others one after another */
     pthread_mutex_unlock(&pool->lock);
     return NULL;
 }
@@ -61,8 +107,12 @@ static int pool_start(grv_pool *pool, unsigned threads)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = 0;
     while (pool->threads < threads) {
-        failed = pthread_create(&pool->workers[pool->threads], NULL, pool_worker, pool);
+        pool_worker *worker = &pool->workers[pool->threads];
+        worker->pool = pool;
+        pthread_cond_init(&worker->wake, NULL);
+        failed = pthread_create(&worker->thread, NULL, worker_run, worker);
         if (failed) {
+            pthread_cond_destroy(&worker->wake);
             break;
         }
         pool->threads++;
@@ -85,7 +135,6 @@ grv_status grv_pool_new(unsigned threads, grv_pool **ret_pool, grv_error *error)
     }
     pool->tail = &pool->head;
     pthread_mutex_init(&pool->lock, NULL);
-    pthread_cond_init(&pool->work, NULL);
     int failed = pool_start(pool, threads);
     if (failed) {
         grv_pool_free(pool);
@@ -102,7 +151,7 @@ void grv_pool_submit(grv_pool *pool, grv_task *task)
     assert(!pool->closing);
     *pool->tail = task;
     pool->tail = &task->next;
-    pthread_cond_signal(&pool->work);
+    pool_wake(pool);
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -118,12 +167,14 @@ void grv_pool_free(grv_pool *pool)
     }
     pthread_mutex_lock(&pool->lock);
     pool->closing = true;
-    pthread_cond_broadcast(&pool->work);
+    pool_wake(pool);
     pthread_mutex_unlock(&pool->lock);
     for (unsigned i = 0; i < pool->threads; i++) {
-        pthread_join(pool->workers[i], NULL);
+        pthread_join(pool->workers[i].thread, NULL);
     }
-    pthread_cond_destroy(&pool->work);
+    for (unsigned i = 0; i < pool->threads; i++) {
+        pthread_cond_destroy(&pool->workers[i].wake);
+    }
     pthread_mutex_destroy(&pool->lock);
     free(pool);
 }
