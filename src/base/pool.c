@@ -28,20 +28,21 @@ struct grv_pool {
     grv_task *head;
     grv_task **tail;
     pool_worker *idle; /* the last to become so on top */
-    bool waking;       /* one was woken and has not begun */
+    unsigned waking;   /* were woken and have not begun */
+    unsigned waking_max;
     bool closing;
     unsigned threads;
     pool_worker workers[];
 };
 
-/* Wakes an idle worker, unless one is on its way. The lock is held: the pool may be gone once it is
- * not. */
+/* Wakes an idle worker, unless enough are on their way. The lock is held: the pool may be gone once
+ * it is not. */
 static void pool_wake(grv_pool *pool)
 {
     pool_worker *worker = pool->idle;
-    if (worker && !pool->waking) {
+    if (worker && pool->waking < pool->waking_max) {
         pool->idle = worker->below;
-        pool->waking = true;
+        pool->waking++;
         worker->woken = true;
         pthread_cond_signal(&worker->wake);
     }
@@ -57,7 +58,7 @@ static void worker_idle(pool_worker *self)
     while (!self->woken) {
         pthread_cond_wait(&self->wake, &pool->lock);
     }
-    pool->waking = false;
+    pool->waking--;
 }
 
 static void *worker_run(void *argument)
@@ -134,6 +135,7 @@ grv_status grv_pool_new(unsigned threads, grv_pool **ret_pool, grv_error *error)
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, "pool", "no memory for a worker pool");
     }
     pool->tail = &pool->head;
+    pool->waking_max = grv_pool_threads_default();
     pthread_mutex_init(&pool->lock, NULL);
     int failed = pool_start(pool, threads);
     if (failed) {

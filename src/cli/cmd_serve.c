@@ -14,6 +14,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <graviton/backend/cas.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +26,9 @@
 #define SERVE_THREADS_MAX  64u
 #define SERVE_COUNT_MAX    1000000u
 #define SERVE_SIZE_MAX     (UINT64_C(1) << 62)
-#define SERVE_MEMORY_MIN   (UINT64_C(64) << 20)
+/* Buffers of streams from this on go back to the system when they are freed: left to itself malloc
+ * would keep as much again in each thread's arena. */
+#define SERVE_MALLOC_KEEP (512 << 10)
 
 static const http_route *const serve_fronts[] = {http_front_api, http_front_status,
                                                  http_front_admin, NULL};
@@ -91,7 +95,7 @@ static grv_status quantities_parse(const cli_options *options, http_server_confi
         }
     }
     for (size_t i = 0; !status && i < sizeof sizes / sizeof *sizes; i++) {
-        uint64_t min = sizes[i].field == memory ? SERVE_MEMORY_MIN : 1;
+        uint64_t min = sizes[i].field == memory ? GRV_CAS_BUDGET_MIN : 1;
         if (sizes[i].text) {
             status = cli_size_parse(sizes[i].text, sizes[i].name, min, SERVE_SIZE_MAX,
                                     sizes[i].field, error);
@@ -274,6 +278,7 @@ static int serve_execute(cli_run *cli)
     grv_error error = GRV_ERROR_INIT;
     http_server_config config = {0};
     http_server *server = NULL;
+    mallopt(M_MMAP_THRESHOLD, SERVE_MALLOC_KEEP);
     if (config_parse(cli, &config, &error) || cli_store_open(cli, CLI_SERVE, &error) ||
         signals_take(&error)) {
         return cli_fail(cli, &error);
