@@ -135,6 +135,10 @@ typedef struct grv_scrub_config {
      * block was told of; `offset` is the first place. NULL: not. A failure ends the run. */
     grv_status (*named)(void *context, const grv_blob_key *blob, const grv_block_key *block,
                         uint64_t offset, grv_error *error);
+    /* A corrupt block is set aside while no put is open. Called with true before that is tried, so
+     * that a program that has puts open may keep new ones from beginning and wait a while for the
+     * others, and with false when it has been tried; NULL: not. */
+    void (*quiet)(void *context, bool begin);
     /* Called between steps; NULL: not. */
     void (*progress)(void *context, const grv_scrub_report *so_far);
     void *context;

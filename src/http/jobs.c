@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define JOB_MESSAGE_MAX  200u /* bytes of a finding's message that are kept */
+#define JOB_MESSAGE_MAX  400u /* bytes of a finding's message that are kept */
 #define JOB_LOGGED_MAX   100u /* findings of a job that the log tells of */
 #define JOB_FINDINGS_MIN 64u  /* room for findings at first */
 

@@ -9,6 +9,11 @@
  * are refused after HTTP_PAUSE_PATIENCE, so it is not long. */
 #define JOB_PAUSE_PATIENCE (UINT64_C(30) * 1000000000u)
 
+/* The same for a scrub that has found a bad block; and how long it lets puts be after that failed.
+ */
+#define JOB_QUIET_PATIENCE (UINT64_C(5) * 1000000000u)
+#define JOB_QUIET_PERIOD   (UINT64_C(120) * 1000000000u)
+
 static grv_call job_call(const http_job *job)
 {
     return (grv_call){.cancel = &job->cancel, .priority = GRV_BACKGROUND};
@@ -105,6 +110,31 @@ static grv_status scrub_named(void *context, const grv_blob_key *blob, const grv
     return http_job_found(context, &finding, NULL, error);
 }
 
+/*
+ * A bad block is set aside while no put is open. On a server in use some nearly always is, so puts
+ * are paused for that moment; where they take too long to end, none is disturbed for a while.
+ */
+static void scrub_quiet(void *context, bool begin)
+{
+    http_job *job = context;
+    http_server *server = job->jobs->server;
+    if (!begin) {
+        if (job->is_quiet) {
+            http_puts_resume(server);
+        }
+        job->is_quiet = false;
+        return;
+    }
+    uint64_t now_ns = grv_now_ns();
+    if (now_ns < job->quiet_after_ns) {
+        return;
+    }
+    grv_call patience = job_call(job);
+    patience.deadline_ns = now_ns + JOB_QUIET_PATIENCE;
+    job->is_quiet = http_puts_pause(&patience, server, NULL) == GRV_OK;
+    job->quiet_after_ns = job->is_quiet ? 0 : grv_now_ns() + JOB_QUIET_PERIOD;
+}
+
 static grv_status scrub_run(http_job *job, grv_error *error)
 {
     const grv_call call = job_call(job);
@@ -113,6 +143,7 @@ static grv_status scrub_run(http_job *job, grv_error *error)
         .restart = job->order.restart,
         .found = scrub_found,
         .named = scrub_named,
+        .quiet = scrub_quiet,
         .progress = scrub_progress,
         .context = job,
     };

@@ -68,6 +68,8 @@ struct http_job {
     size_t finding_count; /* kept */
     size_t finding_capacity;
     uint64_t findings_total;
+    bool is_quiet; /* the jobs' thread's own: the scrub has puts paused */
+    uint64_t quiet_after_ns;
 };
 
 struct http_jobs {

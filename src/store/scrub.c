@@ -162,6 +162,10 @@ static void puts_admit(const scrub_reader *reader)
 /* Deals with those of the batch that could not be read. */
 static grv_status settle_batch(scrub_reader *reader, grv_error *error)
 {
+    const grv_scrub_config *config = reader->run->config;
+    if (config->quiet) {
+        config->quiet(config->context, true);
+    }
     bool excluded = puts_exclude(reader);
     grv_status status = GRV_OK;
     for (size_t i = 0; i < reader->count && !status; i++) {
@@ -173,6 +177,9 @@ static grv_status settle_batch(scrub_reader *reader, grv_error *error)
     }
     if (excluded) {
         puts_admit(reader);
+    }
+    if (config->quiet) {
+        config->quiet(config->context, false);
     }
     return status;
 }

@@ -503,6 +503,31 @@ def test_a_collection_beside_puts(case):
         has(open_put.finish(), b"201 Created")
 
 
+def test_a_bad_block_beside_puts(case):
+    """It is set aside, though a put is open when it is found: that is waited for."""
+    with serve(case) as server:
+        blob = server.put(noise(5120, 1))
+        flip(block_path(case, references(server, blob)[2]["block"]))
+        open_put = SlowPut(server, noise(1 << 20, 2))
+        wait_until(lambda: held_puts(server) == 1)
+        job = admin(server, "scrub")
+        wait_until(lambda: server.request("GET", "/metrics").body.count(b"puts_paused 1"))
+        has(open_put.finish(), b"201 Created")
+        figures = await_job(server, job)["figures"]
+        same((figures["corrupt"], figures["set_aside"]), (1, 1))
+        same(server.request("GET", "/metrics").body.count(b"puts_paused 0"), 1)
+        same(server.put(noise(5120, 1)), blob)
+        same(server.get(blob), noise(5120, 1))
+        # Where it takes too long the block is told of, and the scrub goes on.
+        flip(block_path(case, references(server, blob)[2]["block"]))
+        open_put = SlowPut(server, noise(1 << 20, 3))
+        wait_until(lambda: held_puts(server) == 1)
+        job = await_job(server, admin(server, "scrub"))
+        same((job["figures"]["corrupt"], job["figures"]["set_aside"]), (1, 0))
+        has(json.dumps(job["findings"]), "puts are open")
+        has(open_put.finish(), b"201 Created")
+
+
 def test_puts_that_wait_too_long_for_a_collection(case):
     with serve(case) as server:
         open_put = SlowPut(server, noise(1 << 20, 2))
