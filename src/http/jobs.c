@@ -392,8 +392,8 @@ void http_jobs_free(http_jobs *jobs)
 }
 
 /* Begins what is due, and sets when it will be again. Where another job runs it stays due. */
-static void tick_kind(http_jobs *jobs, uint64_t *due_ns, uint64_t period_ns, http_job_order *order,
-                      uint64_t now_ns)
+static void tick_kind(http_jobs *jobs, _Atomic uint64_t *due_ns, uint64_t period_ns,
+                      http_job_order *order, uint64_t now_ns)
 {
     uint64_t number;
     if (*due_ns == 0 || now_ns < *due_ns) {

@@ -84,8 +84,8 @@ struct http_jobs {
     uint64_t last_number;
     bool is_ending;
     http_jobs_counts counts;
-    uint64_t gc_due_ns; /* of automatic runs; 0: never */
-    uint64_t scrub_due_ns;
+    _Atomic uint64_t gc_due_ns; /* of automatic runs; 0: never */
+    _Atomic uint64_t scrub_due_ns;
 };
 
 /* jobs_run.c: does the job, on the jobs' thread. */

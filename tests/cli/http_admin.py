@@ -536,7 +536,8 @@ def test_puts_that_wait_too_long_for_a_collection(case):
         wait_until(lambda: server.request("GET", "/metrics").body.count(b"puts_paused 1"))
         begun = time.monotonic()
         answer = server.request("POST", "/api/blobs", b"x")
-        assert 8 < time.monotonic() - begun < 20
+        took = time.monotonic() - begun
+        assert 9 < took < 29, (took, answer, job_of(server, job))
         problem(answer, 503, "limit-exceeded" if b"limit" in answer.body else "unavailable", case)
         assert int(answer.headers["retry-after"]) >= 1
         server.request("DELETE", f"/api/admin/jobs/{job}")
