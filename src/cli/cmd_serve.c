@@ -174,13 +174,13 @@ static int serve_pipe[2] = {-1, -1};
 static void serve_handle(int number)
 {
     int saved = errno;
-    char byte = number == SIGHUP ? 'h' : 'e';
-    if (byte == 'e' && serve_ending) {
+    bool reloads = number == SIGHUP;
+    if (!reloads && serve_ending) {
         _exit(CLI_EXIT_SIGNAL + number);
     }
-    serve_ending = serve_ending || byte == 'e';
+    serve_ending = serve_ending || !reloads;
     /* A full pipe has enough to say already. */
-    ssize_t written = write(serve_pipe[1], &byte, 1);
+    ssize_t written = write(serve_pipe[1], reloads ? "h" : "e", 1);
     (void)written;
     errno = saved;
 }

@@ -122,7 +122,8 @@ grv_status http_query(http_exchange *exchange, const char *name, const char **re
     }
     const char *value = NULL;
     for (size_t i = 0; i < transfer->argument_count; i++) {
-        if (strcmp(transfer->arguments[i].name, name) != 0) {
+        const char *found = transfer->arguments[i].name;
+        if (!found || strcmp(found, name) != 0) {
             continue;
         }
         if (value) {
