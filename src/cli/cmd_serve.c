@@ -215,7 +215,10 @@ static char signal_wait(void)
     do {
         got = read(serve_pipe[0], &byte, 1);
     } while (got < 0 && errno == EINTR);
-    return got == 1 ? byte : 'e';
+    if (got != 1) {
+        byte = 'e';
+    }
+    return byte;
 }
 
 /* ---- The command ---- */
