@@ -203,7 +203,7 @@ static grv_status order_begin(http_exchange *exchange, http_job_order *order, gr
 {
     grv_error failure = GRV_ERROR_INIT;
     char location[64];
-    uint64_t number;
+    uint64_t number = 0;
     grv_status status = http_jobs_begin(exchange->server->jobs, order, &number, &failure);
     if (status == GRV_CONFLICT) {
         return http_reply_problem(exchange, "busy", failure.message, error);
@@ -302,8 +302,8 @@ static grv_status number_parse(const http_exchange *exchange, uint64_t *ret_numb
 
 static grv_status show_run(http_exchange *exchange, grv_error *error)
 {
-    uint64_t number;
-    uint64_t after;
+    uint64_t number = 0;
+    uint64_t after = 0;
     grv_status status = number_parse(exchange, &number, error);
     if (!status) {
         status = http_query_number(exchange, "after", 0, INT64_MAX, 0, &after, error);
@@ -313,7 +313,7 @@ static grv_status show_run(http_exchange *exchange, grv_error *error)
 
 static grv_status cancel_run(http_exchange *exchange, grv_error *error)
 {
-    uint64_t number;
+    uint64_t number = 0;
     grv_status status = number_parse(exchange, &number, error);
     if (!status) {
         status = http_jobs_cancel(exchange->server->jobs, number, error);

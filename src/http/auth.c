@@ -5,6 +5,7 @@
 #include "os/file.h"
 #include "os/random.h"
 
+#include <assert.h>
 #include <graviton/digest.h>
 #include <openssl/crypto.h>
 #include <pthread.h>
@@ -271,6 +272,7 @@ static grv_status names_take_over(http_auth *auth, http_auth *fresh, grv_error *
 {
     for (size_t i = 0; i < fresh->count; i++) {
         const char *text = fresh->entries[i].name;
+        assert(text);
         fresh->entries[i].name = name_intern(auth, grv_bytes_of(text, strlen(text)));
         if (!fresh->entries[i].name) {
             return grv_error_set(error, GRV_LIMIT_EXCEEDED, "auth", "no memory for a token's name");
@@ -281,11 +283,12 @@ static grv_status names_take_over(http_auth *auth, http_auth *fresh, grv_error *
 
 grv_status http_auth_reload(http_auth *auth, const char *path, grv_error *error)
 {
-    http_auth *fresh;
+    http_auth *fresh = NULL;
     grv_status status = http_auth_load(path, &fresh, error);
     if (status) {
         return status;
     }
+    assert(fresh);
     pthread_rwlock_wrlock(&auth->lock);
     status = names_take_over(auth, fresh, error);
     if (!status) {

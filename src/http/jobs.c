@@ -161,12 +161,13 @@ static grv_status job_missing(uint64_t number, grv_error *error)
 static void jobs_trim(http_jobs *jobs)
 {
     while (jobs->kept > HTTP_JOBS_KEPT + (jobs->current ? 1 : 0)) {
-        http_job **last = &jobs->newest;
-        while ((*last)->next) {
-            last = &(*last)->next;
+        http_job **link = &jobs->newest;
+        while (*link && (*link)->next) {
+            link = &(*link)->next;
         }
-        job_free(*last);
-        *last = NULL;
+        http_job *oldest = *link;
+        *link = NULL;
+        job_free(oldest);
         jobs->kept--;
     }
 }
@@ -210,8 +211,8 @@ grv_status http_jobs_begin(http_jobs *jobs, http_job_order *order, uint64_t *ret
     jobs->newest = job;
     jobs->current = job;
     jobs->kept++;
+    *ret_number = jobs->last_number;
     jobs_trim(jobs);
-    *ret_number = job->number;
     pthread_cond_signal(&jobs->changed);
     pthread_mutex_unlock(&jobs->lock);
     return GRV_OK;

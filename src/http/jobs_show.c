@@ -20,7 +20,8 @@ static bool figures_set(json_t *object, const job_figure figures[], size_t count
     return whole;
 }
 
-#define FIGURES_SET(object, figures) figures_set(object, figures, sizeof figures / sizeof *figures)
+#define FIGURES_SET(object, figures)                                                               \
+    figures_set(object, figures, sizeof(figures) / sizeof(figures)[0])
 
 static bool gc_figures(json_t *object, const http_job *job)
 {

@@ -251,13 +251,13 @@ static const char *request_level(unsigned status, const grv_error *cause)
     return status == 503 ? "warning" : "info";
 }
 
-static void line_trace(log_line *line, const uint8_t trace_id[16])
+static void line_trace(log_line *line, const grv_call *call)
 {
     char text[33];
     uint8_t any = 0;
     for (size_t i = 0; i < 16; i++) {
-        snprintf(text + 2 * i, 3, "%02x", trace_id[i]);
-        any |= trace_id[i];
+        snprintf(text + 2 * i, 3, "%02x", call->trace_id[i]);
+        any |= call->trace_id[i];
     }
     line_text(line, "trace_id", any ? text : NULL, LOG_NAME_MAX);
 }
@@ -279,7 +279,7 @@ void http_log_request(http_server *server, const http_exchange *exchange, unsign
     log_line line;
     line_begin(log, &line, request_level(status, cause), "request");
     line_text(&line, "request_id", exchange->request_id, LOG_NAME_MAX);
-    line_trace(&line, exchange->call.trace_id);
+    line_trace(&line, &exchange->call);
     line_text(&line, "client", client, LOG_NAME_MAX);
     line_text(&line, "token", exchange->token_name, LOG_NAME_MAX);
     line_text(&line, "method", exchange->method, LOG_NAME_MAX);

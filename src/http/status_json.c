@@ -27,7 +27,7 @@ static json_t *figures_json(const status_figure figures[], size_t count)
     return object;
 }
 
-#define FIGURES_JSON(figures) figures_json(figures, sizeof figures / sizeof *figures)
+#define FIGURES_JSON(figures) figures_json(figures, sizeof(figures) / sizeof(figures)[0])
 
 static json_t *ratio_json(uint64_t above, uint64_t below)
 {
