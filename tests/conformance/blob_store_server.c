@@ -24,8 +24,6 @@
 #define READY_NS UINT64_C(30000000000)
 #define NAP_NS   UINT64_C(10000000)
 
-extern char **environ;
-
 typedef struct served {
     pid_t server;
     grv_remote *remote;

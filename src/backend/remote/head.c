@@ -30,7 +30,11 @@ void grv_remote_text_copy(char *ret_text, size_t size, const char *text, size_t 
     size_t count = 0;
     for (; count < length && count + 1 < size && text[count]; count++) {
         bool prints = text[count] >= ' ' && text[count] <= '~';
-        ret_text[count] = prints ? text[count] : '?';
+        if (prints) {
+            ret_text[count] = text[count];
+        } else {
+            ret_text[count] = '?';
+        }
     }
     ret_text[count] = '\0';
 }

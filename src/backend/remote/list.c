@@ -195,28 +195,28 @@ static const grv_blob_cursor_ops list_ops = {
 };
 
 grv_status grv_remote_open_list(const grv_call *call, grv_blob_store *store,
-                                const grv_blob_list *wanted, grv_blob_cursor **ret_cursor,
+                                const grv_blob_list *list, grv_blob_cursor **ret_cursor,
                                 grv_error *error)
 {
     grv_status status = grv_call_check(call, GRV_REMOTE_ORIGIN, error);
     if (status) {
         return status;
     }
-    remote_list *list = calloc(1, sizeof *list);
-    if (!list) {
+    remote_list *cursor = calloc(1, sizeof *cursor);
+    if (!cursor) {
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, GRV_REMOTE_ORIGIN, "no memory for a list");
     }
-    list->base.ops = &list_ops;
-    list->remote = ((grv_remote_blobs *)(void *)store)->remote;
-    list->order = wanted->order;
-    if (wanted->order == GRV_ORDER_NEWEST) {
-        list->below = wanted->below_sequence;
-    } else if (wanted->start) {
-        list->has_start = true;
-        list->after_start = wanted->after_start;
-        list->start = *wanted->start;
+    cursor->base.ops = &list_ops;
+    cursor->remote = ((grv_remote_blobs *)(void *)store)->remote;
+    cursor->order = list->order;
+    if (list->order == GRV_ORDER_NEWEST) {
+        cursor->below = list->below_sequence;
+    } else if (list->start) {
+        cursor->has_start = true;
+        cursor->after_start = list->after_start;
+        cursor->start = *list->start;
     }
-    *ret_cursor = &list->base;
+    *ret_cursor = &cursor->base;
     return GRV_OK;
 }
 

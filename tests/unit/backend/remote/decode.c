@@ -289,6 +289,10 @@ static void test_problem(void **state)
     }
 }
 
+static const char put_line[] =
+    "Graviton-Put: blocks=2, fresh-blocks=1, fresh-bytes=11, duplicate-bytes=5, stored-bytes=9, "
+    "already-stored=?1, later=3\r\n";
+
 static void test_head(void **state)
 {
     (void)state;
@@ -301,8 +305,7 @@ static void test_head(void **state)
         "Content-Type: application/json; charset=utf-8\r\n",
         "Retry-After: 7\r\n",
         "Request-Id: 6b0f\r\n",
-        "Graviton-Put: blocks=2, fresh-blocks=1, fresh-bytes=11, duplicate-bytes=5, "
-        "stored-bytes=9, already-stored=?1, later=3\r\n",
+        put_line,
         "\r\n",
     };
     grv_remote_head head = {0};
