@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of `graviton serve` beside nginx on the same files, in one run:
 
-  http.py PROGRAM PUTTER DURABLE [--large N] [--small N] [--rounds N] [--seconds N]
+  serve.py PROGRAM PUTTER DURABLE [--large N] [--small N] [--rounds N] [--seconds N]
 
 PUTTER and DURABLE are bench-http-put and the library that makes nginx sync what it answers for.
 GET by wrk, 32 connections, spread evenly over N distinct blobs of 1 MiB (2048 unless said) and of
