@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The shared byte budget: a counter, and a condition for those who wait. */
+/* The shared byte budget: a counter, a condition for those who wait, and a stack of buffers. */
 #include "base/budget.h"
 
 #include "base/wait.h"
 
 #include <assert.h>
+#include <stdlib.h>
+
+/* A buffer nobody uses; its first bytes. */
+struct grv_budget_spare {
+    grv_budget_spare *next;
+};
 
 void grv_budget_init(grv_budget *budget, size_t total)
 {
@@ -12,10 +18,32 @@ void grv_budget_init(grv_budget *budget, size_t total)
     grv_wait_init(&budget->freed);
     budget->total = total;
     budget->taken = 0;
+    budget->waiting = 0;
+    budget->spares = NULL;
+    budget->spare_count = 0;
+}
+
+/* Takes the spare buffer that was left last out of the stack; there is one. */
+static grv_budget_spare *spare_pop(grv_budget *budget)
+{
+    grv_budget_spare *spare = budget->spares;
+    budget->spares = spare->next;
+    budget->spare_count--;
+    return spare;
+}
+
+/* Frees a spare buffer and gives its share back. */
+static void spare_drop(grv_budget *budget)
+{
+    free(spare_pop(budget));
+    budget->taken -= GRV_BUDGET_SPARE_SIZE;
 }
 
 void grv_budget_done(grv_budget *budget)
 {
+    while (budget->spares) {
+        spare_drop(budget);
+    }
     assert(budget->taken == 0);
     pthread_cond_destroy(&budget->freed);
     pthread_mutex_destroy(&budget->lock);
@@ -23,6 +51,9 @@ void grv_budget_done(grv_budget *budget)
 
 static bool budget_try_locked(grv_budget *budget, size_t size)
 {
+    while (budget->spares && size > budget->total - budget->taken) {
+        spare_drop(budget);
+    }
     if (size > budget->total - budget->taken) {
         return false;
     }
@@ -56,7 +87,9 @@ grv_status grv_budget_take(const grv_call *call, grv_budget *budget, size_t size
         if (status) {
             break;
         }
+        budget->waiting++;
         grv_wait(call, &budget->freed, &budget->lock);
+        budget->waiting--;
     }
     pthread_mutex_unlock(&budget->lock);
     return status;
@@ -69,4 +102,29 @@ void grv_budget_give(grv_budget *budget, size_t size)
     budget->taken -= size;
     pthread_cond_broadcast(&budget->freed);
     pthread_mutex_unlock(&budget->lock);
+}
+
+void *grv_budget_spare_take(grv_budget *budget)
+{
+    pthread_mutex_lock(&budget->lock);
+    void *buffer = budget->spares ? spare_pop(budget) : NULL;
+    pthread_mutex_unlock(&budget->lock);
+    return buffer;
+}
+
+void grv_budget_spare_give(grv_budget *budget, void *buffer)
+{
+    grv_budget_spare *spare = buffer;
+    pthread_mutex_lock(&budget->lock);
+    bool kept = budget->waiting == 0 && budget->spare_count < GRV_BUDGET_SPARES_MAX;
+    if (kept) {
+        spare->next = budget->spares;
+        budget->spares = spare;
+        budget->spare_count++;
+    }
+    pthread_mutex_unlock(&budget->lock);
+    if (!kept) {
+        free(buffer);
+        grv_budget_give(budget, GRV_BUDGET_SPARE_SIZE);
+    }
 }

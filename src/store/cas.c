@@ -236,6 +236,7 @@ static void cas_free(grv_blob_store *store)
     while (cas->spare_count > 0) {
         free(cas->spare[--cas->spare_count]);
     }
+    free(cas->known);
     grv_budget_done(&cas->budget);
     pthread_mutex_destroy(&cas->cache_lock);
     pthread_cond_destroy(&cas->puts_admitted);
@@ -292,9 +293,12 @@ grv_status grv_blob_store_cas_new(const grv_cas_config *config, grv_blob_store *
         return status;
     }
     grv_cas *cas = calloc(1, sizeof *cas);
-    if (!cas) {
+    grv_known *known = cas ? calloc(1, sizeof *known) : NULL; /* its pages come with their use */
+    if (!known) {
+        free(cas);
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, "cas", "no memory for a blob store");
     }
+    cas->known = known;
     cas->config = *config;
     cas->shape = shape_of(config);
     size_t budget = config->budget_bytes ? config->budget_bytes : GRV_CAS_BUDGET_DEFAULT;

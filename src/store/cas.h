@@ -8,6 +8,7 @@
 
 #include "base/budget.h"
 #include "base/pool.h"
+#include "store/known.h"
 
 #include <graviton/backend/cas.h>
 #include <pthread.h>
@@ -42,6 +43,7 @@ typedef struct grv_cas {
     grv_pool *pool;
     grv_budget budget;
     grv_tile_shape shape;
+    grv_known *known;           /* lists of blocks that full reads have hashed */
     pthread_mutex_t cache_lock; /* guards the spare tiles below */
     uint8_t *spare[GRV_TILES_MAX];
     unsigned spare_count;

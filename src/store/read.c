@@ -7,6 +7,13 @@
  * fetches in order. A read of the whole blob also hashes its bytes, in order, as tasks beside the
  * fetches, and the last fetch is given out only when the blob's digest agrees.
  *
+ * That digest guards against a manifest that joins sound blocks wrongly, and against nothing else:
+ * each block is hashed at every read. So once a list of blocks was seen to hash to a blob's digest,
+ * the same list names the same bytes ever after, and a later read whose manifest has that list,
+ * block for block, may leave the whole hash out (store/known.h; nothing need be invalidated: a
+ * changed manifest is another list). This holds for blobs whose list is known before the first byte
+ * goes, and never in the background: verifying hashes everything.
+ *
  * Invariants: no byte leaves before its block is verified (the block store's verify layer); the
  * clean end is reached only behind the last byte asked for.
  */
@@ -71,7 +78,10 @@ struct reader {
     size_t out_at;       /* bytes of it given out, from its own start */
     bool out_ready;      /* fetch_out may be given out */
 
-    bool whole; /* the blob's own digest is being checked */
+    bool whole;            /* the blob's own digest is being checked */
+    bool printed;          /* `print` is that of the blob and all its blocks */
+    bool known;            /* and the list is a known one: the blob's digest is left out */
+    grv_known_print print; /* becomes known when the digest agrees */
     grv_task whole_task;
     bool whole_busy;
     uint64_t whole_seq; /* next fetch to hash */
@@ -162,6 +172,10 @@ static void reader_pump(reader *source)
 static grv_status plan_refill(const grv_call *call, reader *source, grv_error *error)
 {
     if (source->pending_at == source->pending_count) {
+        if (source->known) {
+            source->planned_all = true; /* nothing may follow what is known */
+            return GRV_OK;
+        }
         size_t count = 0;
         grv_status status =
             grv_ref_cursor_next(call, source->refs, source->pending, READ_REFS, &count, error);
@@ -176,12 +190,19 @@ static grv_status plan_refill(const grv_call *call, reader *source, grv_error *e
     return GRV_OK;
 }
 
-/* Gives a fetch's buffer back. */
+/* Gives a fetch's buffer back, for the next one to use where it has the usual size. */
 static void plan_drop_buffer(reader *source, reader_fetch *fetch)
 {
-    grv_budget_give(&source->cas->budget, fetch->capacity);
+    if (fetch->capacity == 0) {
+        return;
+    }
     source->held -= fetch->capacity;
-    free(fetch->buffer);
+    if (fetch->buffer && fetch->capacity == GRV_BUDGET_SPARE_SIZE) {
+        grv_budget_spare_give(&source->cas->budget, fetch->buffer);
+    } else {
+        grv_budget_give(&source->cas->budget, fetch->capacity);
+        free(fetch->buffer);
+    }
     fetch->buffer = NULL;
     fetch->capacity = 0;
 }
@@ -192,6 +213,13 @@ static void plan_drop_buffers(reader *source)
     for (uint64_t seq = source->fetch_new; seq < source->fetch_free + FETCHES; seq++) {
         plan_drop_buffer(source, &source->fetches[seq % FETCHES]);
     }
+}
+
+/* The buffer for so many bytes: one that may be spare, where not too much of it would be empty. */
+static size_t plan_buffer_size(size_t size)
+{
+    bool usual = size > GRV_BUDGET_SPARE_SIZE / 2 && size <= GRV_BUDGET_SPARE_SIZE;
+    return usual ? GRV_BUDGET_SPARE_SIZE : size;
 }
 
 /* Gives a fetch a buffer for its blocks. False where the budget has nothing left now, or the stream
@@ -209,27 +237,36 @@ static grv_status plan_buffer(const grv_call *call, reader *source, reader_fetch
     if (nothing) {
         plan_drop_buffers(source);
     }
-    if (source->held + fetch->size > GRV_STREAM_BYTES_MAX) {
+    size_t size = plan_buffer_size(fetch->size);
+    if (source->held + size > GRV_STREAM_BYTES_MAX) {
         return GRV_OK; /* those that are out, or still being hashed, make room */
+    }
+    if (size == GRV_BUDGET_SPARE_SIZE) {
+        fetch->buffer = grv_budget_spare_take(budget);
+        if (fetch->buffer) {
+            fetch->capacity = size;
+            source->held += size;
+            *ret_got = true;
+            return GRV_OK;
+        }
     }
     /* Whoever waits for the budget holds nothing of it, or readers would wait for one another: what
      * is still being hashed is waited for first. */
     if (!nothing || source->fetch_free < source->fetch_out) {
-        if (!grv_budget_try(budget, fetch->size)) {
+        if (!grv_budget_try(budget, size)) {
             return GRV_OK;
         }
     } else {
-        grv_status status = grv_budget_take(call, budget, fetch->size, error);
+        grv_status status = grv_budget_take(call, budget, size, error);
         if (status) {
             return status;
         }
     }
-    fetch->capacity = fetch->size;
-    source->held += fetch->size;
-    fetch->buffer = malloc(fetch->size);
+    fetch->capacity = size;
+    source->held += size;
+    fetch->buffer = malloc(size);
     if (!fetch->buffer) {
-        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "cas", "no memory for %zu bytes",
-                             fetch->size);
+        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "cas", "no memory for %zu bytes", size);
     }
     *ret_got = true;
     return GRV_OK;
@@ -410,6 +447,9 @@ static grv_status reader_check_whole(reader *source, grv_error *error)
                              "the manifest is wrong",
                              blob, hex);
     }
+    if (source->printed) {
+        grv_known_add(source->cas->known, &source->print);
+    }
     return GRV_OK;
 }
 
@@ -543,8 +583,7 @@ static void reader_free(grv_source *base)
     pthread_mutex_unlock(&source->lock);
     for (unsigned i = 0; i < FETCHES; i++) {
         reader_fetch *fetch = &source->fetches[i];
-        grv_budget_give(&source->cas->budget, fetch->capacity);
-        free(fetch->buffer);
+        plan_drop_buffer(source, fetch);
         free(fetch->keys);
         free(fetch->spans);
         free(fetch->statuses);
@@ -565,11 +604,25 @@ static const grv_source_ops reader_ops = {
 
 /* ---- Opening ---- */
 
+/* Whether the pending references, one after the other, are the whole blob. */
+static bool open_has_all(const reader *source)
+{
+    uint64_t at = 0;
+    for (size_t i = 0; i < source->pending_count; i++) {
+        if (source->pending[i].offset != at) {
+            return false;
+        }
+        at += source->pending[i].key.size;
+    }
+    return at == source->key.size;
+}
+
 /*
  * Decides whether the blob's own digest has to be checked beside its blocks': on a full read,
- * unless its only block is the blob under the same name. The references' first lot is pending.
+ * unless its only block is the blob under the same name, or the list of its blocks was seen to be
+ * right. The references' first lot is pending.
  */
-static grv_status open_whole(reader *source, grv_error *error)
+static grv_status open_whole(const grv_call *call, reader *source, grv_error *error)
 {
     if (source->range.first > 0 || source->range.end < source->key.size) {
         return GRV_OK;
@@ -577,6 +630,18 @@ static grv_status open_whole(reader *source, grv_error *error)
     if (source->pending_count == 1 && source->pending[0].key.size == source->key.size &&
         grv_digest_compare(&source->pending[0].key.digest, &source->key.digest) == 0) {
         return GRV_OK;
+    }
+    if (!(call && call->priority == GRV_BACKGROUND) && open_has_all(source)) {
+        grv_status status = grv_known_print_of(&source->key, source->pending, source->pending_count,
+                                               &source->print, error);
+        if (status) {
+            return status;
+        }
+        source->printed = true;
+        source->known = grv_known_has(source->cas->known, &source->print);
+        if (source->known) {
+            return GRV_OK;
+        }
     }
     source->whole = true;
     return grv_hasher_init(&source->hasher, source->key.digest.hash, error);
@@ -598,7 +663,7 @@ static grv_status open_parts(const grv_call *call, reader *source, grv_error *er
     if (status) {
         return status;
     }
-    return open_whole(source, error);
+    return open_whole(call, source, error);
 }
 
 grv_status grv_cas_open_get(const grv_call *call, grv_blob_store *store, const grv_blob_key *key,

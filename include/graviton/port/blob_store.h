@@ -83,7 +83,9 @@ typedef struct grv_blob_store_ops {
      * Opens a source over `range` of the blob, clamped to its size. GRV_NOT_FOUND for an unknown
      * blob; GRV_INVALID_ARGUMENT for a range that begins past the end. Every block is verified
      * before its bytes are given out; a read of the whole blob also checks its own digest, and
-     * gives its last bytes only when that agrees. A block that is missing or wrong ends the stream
+     * gives its last bytes only when that agrees, unless this process has seen before that the very
+     * same blocks in the same order have that digest (never in the background: a call with
+     * GRV_BACKGROUND hashes everything). A block that is missing or wrong ends the stream
      * with GRV_CORRUPT, naming blob and block; never with a clean end.
      */
     grv_status (*open_get)(const grv_call *call, grv_blob_store *store, const grv_blob_key *key,

@@ -222,6 +222,150 @@ static void a_wrong_manifest_never_reads_to_its_end(void **state)
     }
 }
 
+/* ---- Lists of blocks that are known ---- */
+
+enum { KNOWN_BLOCKS = 5, KNOWN_SIZE = KNOWN_BLOCKS * 65536 };
+
+/* The references of a blob of KNOWN_BLOCKS blocks. */
+static void refs_of(cas_rig *rig, const grv_blob_key *key, grv_block_ref refs[KNOWN_BLOCKS])
+{
+    grv_error error = GRV_ERROR_INIT;
+    grv_ref_cursor *cursor = NULL;
+    size_t count = 0;
+    assert_grv_ok(grv_blob_store_open_refs(NULL, rig->blobs, key, 0, &cursor, &error));
+    assert_grv_ok(grv_ref_cursor_next(NULL, cursor, refs, KNOWN_BLOCKS, &count, &error));
+    assert_int_equal(count, KNOWN_BLOCKS);
+    grv_ref_cursor_free(cursor);
+}
+
+/* Puts another list of blocks in the place of the blob's own. */
+static void replace_manifest(cas_rig *rig, const grv_blob_key *key,
+                             const grv_block_ref refs[KNOWN_BLOCKS])
+{
+    grv_error error = GRV_ERROR_INIT;
+    grv_manifest_plan plan = {.block_hash = GRV_HASH_BLAKE3,
+                              .chunker = {.kind = GRV_CHUNKER_FIXED, .size = 65536}};
+    grv_manifest_put *manifest = NULL;
+    grv_manifest_commit commit;
+    assert_grv_ok(grv_manifest_repo_remove(NULL, rig->manifests, key, &error));
+    assert_grv_ok(grv_manifest_repo_open_put(NULL, rig->manifests, &plan, &manifest, &error));
+    for (size_t i = 0; i < KNOWN_BLOCKS; i++) {
+        assert_grv_ok(grv_manifest_put_append(NULL, manifest, &refs[i].key, 1, &error));
+    }
+    assert_grv_ok(grv_manifest_put_commit(NULL, manifest, key, NULL, &commit, &error));
+    grv_manifest_put_free(manifest);
+}
+
+/* What a blob was read with before says nothing of another list of blocks. */
+static void a_manifest_that_changes_between_reads_is_found(void **state)
+{
+    (void)state;
+    grv_error error = GRV_ERROR_INIT;
+    cas_rig rig;
+    rig_open(&rig, "fixed:64K", 0);
+    uint8_t *data = random_bytes(11, KNOWN_SIZE);
+    grv_put_plan none = {0};
+    grv_blob_key key = put(&rig, data, KNOWN_SIZE, &none);
+    grv_block_ref refs[KNOWN_BLOCKS];
+    grv_block_ref swapped[KNOWN_BLOCKS];
+    refs_of(&rig, &key, refs);
+    memcpy(swapped, refs, sizeof refs);
+    swapped[1] = refs[3];
+    swapped[3] = refs[1];
+    size_t size;
+    for (unsigned round = 0; round < 3; round++) {
+        assert_grv_ok(get(&rig, &key, data, &size, &error));
+        assert_int_equal(size, KNOWN_SIZE);
+        assert_grv_ok(get(&rig, &key, data, &size, &error));
+        replace_manifest(&rig, &key, swapped);
+        grv_source *source = NULL;
+        grv_bytes view;
+        assert_grv_ok(
+            grv_blob_store_open_get(NULL, rig.blobs, &key, GRV_RANGE_ALL, &source, &error));
+        assert_grv_status(grv_source_next(NULL, source, KNOWN_SIZE, &view, &error), GRV_CORRUPT);
+        grv_source_free(source);
+        replace_manifest(&rig, &key, refs);
+    }
+    free(data);
+    rig_close(&rig);
+}
+
+/* A list that is wrong is planted among the known ones: who reads in front believes it, which shows
+ * that the blob's digest is left out there; who reads in the background does not, before or
+ * after. */
+static void the_background_hashes_what_is_known(void **state)
+{
+    (void)state;
+    grv_error error = GRV_ERROR_INIT;
+    const grv_call background = {.priority = GRV_BACKGROUND};
+    cas_rig rig;
+    rig_open(&rig, "fixed:64K", 0);
+    uint8_t *data = random_bytes(12, KNOWN_SIZE);
+    grv_put_plan none = {0};
+    grv_blob_key key = put(&rig, data, KNOWN_SIZE, &none);
+    grv_block_ref refs[KNOWN_BLOCKS];
+    grv_known_print print;
+    refs_of(&rig, &key, refs);
+    refs[4] = refs[0];
+    memcpy(data + (size_t)4 * 65536, data, 65536);
+    replace_manifest(&rig, &key, refs);
+    assert_grv_ok(grv_known_print_of(&key, refs, KNOWN_BLOCKS, &print, &error));
+    grv_known_add(((grv_cas *)(void *)rig.blobs)->known, &print);
+    for (unsigned round = 0; round < 2; round++) {
+        size_t size;
+        grv_source *source = NULL;
+        assert_grv_ok(
+            grv_blob_store_open_get(&background, rig.blobs, &key, GRV_RANGE_ALL, &source, &error));
+        assert_grv_status(drain(source, data, &size, &error), GRV_CORRUPT);
+        grv_source_free(source);
+        assert_grv_ok(get(&rig, &key, data, &size, &error));
+        assert_int_equal(size, KNOWN_SIZE);
+    }
+    free(data);
+    rig_close(&rig);
+}
+
+/* A fingerprint covers the blob's key, every block and their order. */
+static void fingerprints_tell_lists_apart(void **state)
+{
+    (void)state;
+    grv_error error = GRV_ERROR_INIT;
+    enum { COUNT = 70 };
+    grv_blob_key key = {.digest = {.hash = GRV_HASH_BLAKE3, .bytes = {1}}, .size = COUNT};
+    grv_block_ref refs[COUNT] = {0};
+    for (unsigned i = 0; i < COUNT; i++) {
+        refs[i].key.digest = (grv_digest){.hash = GRV_HASH_BLAKE3, .bytes = {(uint8_t)i, 7}};
+        refs[i].key.size = 1;
+    }
+    grv_known *known = calloc(1, sizeof *known);
+    assert_non_null(known);
+    grv_known_print print;
+    grv_known_print other;
+    assert_grv_ok(grv_known_print_of(&key, refs, COUNT, &print, &error));
+    assert_false(grv_known_has(known, &print));
+    grv_known_add(known, &print);
+    assert_true(grv_known_has(known, &print));
+    for (unsigned i = 0; i < COUNT; i++) {
+        refs[i].key.digest.bytes[31] ^= 1;
+        assert_grv_ok(grv_known_print_of(&key, refs, COUNT, &other, &error));
+        assert_false(grv_known_has(known, &other));
+        refs[i].key.digest.bytes[31] ^= 1;
+        refs[i].key.size ^= 2;
+        assert_grv_ok(grv_known_print_of(&key, refs, COUNT, &other, &error));
+        assert_false(grv_known_has(known, &other));
+        refs[i].key.size ^= 2;
+        assert_grv_ok(grv_known_print_of(&key, refs, i, &other, &error));
+        assert_false(grv_known_has(known, &other));
+    }
+    key.size++;
+    assert_grv_ok(grv_known_print_of(&key, refs, COUNT, &other, &error));
+    assert_false(grv_known_has(known, &other));
+    key.size--;
+    assert_grv_ok(grv_known_print_of(&key, refs, COUNT, &other, &error));
+    assert_true(grv_known_has(known, &other));
+    free(known);
+}
+
 static void a_blob_removed_under_a_reader_is_not_found(void **state)
 {
     (void)state;
@@ -539,6 +683,9 @@ int main(void)
         cmocka_unit_test(a_missing_block_is_corrupt_and_named),
         cmocka_unit_test(a_wrong_block_is_never_given_out),
         cmocka_unit_test(a_wrong_manifest_never_reads_to_its_end),
+        cmocka_unit_test(a_manifest_that_changes_between_reads_is_found),
+        cmocka_unit_test(the_background_hashes_what_is_known),
+        cmocka_unit_test(fingerprints_tell_lists_apart),
         cmocka_unit_test(a_blob_removed_under_a_reader_is_not_found),
         cmocka_unit_test(tiny_blocks_go_in_and_out),
         cmocka_unit_test(a_wrong_size_hint_does_no_harm),
