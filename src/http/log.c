@@ -8,7 +8,6 @@
 #include "os/clock.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +25,7 @@ struct http_log {
     bool json;
     bool journal;
     bool debug;
+    bool is_file;        /* a write to it waits for nobody */
     atomic_uint dropped; /* lines since the last that was written */
 };
 
@@ -61,6 +61,8 @@ grv_status http_log_new(bool json, int fd, http_log **ret_log, grv_error *error)
     log->json = json;
     log->journal = journal_reads(fd);
     log->debug = debug && *debug;
+    struct stat st;
+    log->is_file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
     *ret_log = log;
     return GRV_OK;
 }
@@ -119,10 +121,16 @@ static void line_quote(log_line *line, grv_bytes text, size_t max)
     line_put(line, text.size > 0 ? "...\"" : "\"", text.size > 0 ? 4 : 1);
 }
 
-static bool is_plain(const char *text)
+/* Whether logfmt takes it without quotes. */
+static bool is_plain(const char *text, size_t size)
 {
-    return *text && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-                                 "-_.:/+,@%[]") == strlen(text);
+    bool good = size > 0;
+    for (size_t i = 0; good && i < size; i++) {
+        char c = text[i];
+        good = (c >= 'a' && c <= 'z') || (c >= '-' && c <= ':') || (c >= 'A' && c <= 'Z') ||
+               c == '_' || c == '%' || c == '+' || c == ',' || c == '@' || c == '[' || c == ']';
+    }
+    return good;
 }
 
 static void line_name(log_line *line, const char *name)
@@ -145,20 +153,33 @@ static void line_text(log_line *line, const char *name, const char *value, size_
     if (!value) {
         return;
     }
+    size_t size = strlen(value);
     line_name(line, name);
-    if (!line->json && is_plain(value) && strlen(value) <= max) {
-        line_put(line, value, strlen(value));
+    if (size <= max && is_plain(value, size)) {
+        line_put(line, "\"", line->json);
+        line_put(line, value, size);
+        line_put(line, "\"", line->json);
     } else {
-        line_quote(line, grv_bytes_of(value, strlen(value)), max);
+        line_quote(line, grv_bytes_of(value, size), max);
     }
+}
+
+/* At least `least` digits. */
+static void line_digits(log_line *line, uint64_t value, unsigned least)
+{
+    char text[20];
+    size_t at = sizeof text;
+    while (value > 0 || sizeof text - at < least) {
+        text[--at] = (char)('0' + value % 10);
+        value /= 10;
+    }
+    line_put(line, text + at, sizeof text - at);
 }
 
 static void line_number(log_line *line, const char *name, uint64_t value)
 {
-    char text[24];
-    int size = snprintf(text, sizeof text, "%" PRIu64, value);
     line_name(line, name);
-    line_put(line, text, (size_t)size);
+    line_digits(line, value, 1);
 }
 
 static const char *level_priority(const char *level)
@@ -208,7 +229,7 @@ static void line_end(http_log *log, log_line *line)
     }
     line->text[line->used++] = '\n';
     /* Once a line had to be dropped, none waits until one has got through. */
-    int ready = poll(&room, 1, dropped > 0 ? 0 : LOG_PATIENCE_MS);
+    int ready = log->is_file ? 1 : poll(&room, 1, dropped > 0 ? 0 : LOG_PATIENCE_MS);
     ssize_t wrote = -1;
     if (ready > 0) {
         do {
@@ -253,10 +274,12 @@ static const char *request_level(unsigned status, const grv_error *cause)
 
 static void line_trace(log_line *line, const grv_call *call)
 {
-    char text[33];
+    static const char digits[] = "0123456789abcdef";
+    char text[33] = "";
     uint8_t any = 0;
     for (size_t i = 0; i < 16; i++) {
-        snprintf(text + 2 * i, 3, "%02x", call->trace_id[i]);
+        text[2 * i] = digits[call->trace_id[i] >> 4];
+        text[2 * i + 1] = digits[call->trace_id[i] & 15];
         any |= call->trace_id[i];
     }
     line_text(line, "trace_id", any ? text : NULL, LOG_NAME_MAX);
@@ -264,11 +287,10 @@ static void line_trace(log_line *line, const grv_call *call)
 
 static void line_milliseconds(log_line *line, const char *name, uint64_t duration_ns)
 {
-    char text[40];
-    int size = snprintf(text, sizeof text, "%" PRIu64 ".%03" PRIu64, duration_ns / 1000000u,
-                        duration_ns / 1000u % 1000u);
     line_name(line, name);
-    line_put(line, text, (size_t)size);
+    line_digits(line, duration_ns / 1000000u, 1);
+    line_put(line, ".", 1);
+    line_digits(line, duration_ns / 1000u % 1000u, 3);
 }
 
 void http_log_request(http_server *server, const http_exchange *exchange, unsigned status,

@@ -2,22 +2,31 @@
 /* Values as JSON answers and log lines write them. */
 #include "http/text.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 void http_time_print(uint64_t time_ns, char ret_text[HTTP_TIME_TEXT_SIZE])
 {
+    /* Times that are printed are mostly of the same second as the one before. */
+    static _Thread_local time_t known;
+    static _Thread_local char date[24] = "1970-01-01T00:00:00";
     time_t seconds = (time_t)(time_ns / UINT64_C(1000000000));
-    struct tm parts;
-    char date[24];
-    /* 2^64 ns end in the year 2554, so neither call can fail. */
-    gmtime_r(&seconds, &parts);
-    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &parts);
-    snprintf(ret_text, HTTP_TIME_TEXT_SIZE, "%s.%09" PRIu64 "Z", date,
-             time_ns % UINT64_C(1000000000));
+    uint64_t rest = time_ns % UINT64_C(1000000000);
+    if (seconds != known) {
+        struct tm parts;
+        /* 2^64 ns end in the year 2554, so neither call can fail. */
+        gmtime_r(&seconds, &parts);
+        strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &parts);
+        known = seconds;
+    }
+    size_t size = strlen(date);
+    memcpy(ret_text, date, size);
+    ret_text[size] = '.';
+    for (size_t digit = 9; digit > 0; digit--, rest /= 10) {
+        ret_text[size + digit] = (char)('0' + rest % 10);
+    }
+    memcpy(ret_text + size + 10, "Z", 2);
 }
 
 json_t *http_json_time(uint64_t time_ns)
