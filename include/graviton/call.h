@@ -42,6 +42,9 @@ typedef struct grv_call {
     const grv_cancel *cancel; /* raised = give up soon; NULL = never */
     uint8_t trace_id[16];     /* W3C trace id; all zero = none */
     grv_priority priority;
+    /* The caller has the blob open that it asks about: a store need not look again whether it is
+     * there, and may answer as for a blob of which nothing else is known. */
+    bool has_opened;
 } grv_call;
 
 /* Now on CLOCK_MONOTONIC, in nanoseconds. */

@@ -18,19 +18,27 @@
 /* What is known of a blob that is asked for. */
 typedef struct get_state {
     grv_blob_key key;
+    bool is_known; /* looked up: it is there, and `type` and `disposition` are its own */
     char etag[GRV_KEY_TEXT_SIZE + 2];
     char type[HTTP_MEDIA_TYPE_MAX + 1];
     char disposition[HTTP_DISPOSITION_SIZE];
     http_ranges ranges;
 } get_state;
 
-/* Looks the blob up; its attributes as headers show them. */
-static grv_status get_look_up(http_exchange *exchange, get_state *get, grv_error *error)
+/* Looks the blob up, unless that was done before; its attributes as headers show them.
+ * `has_opened` as in grv_call. */
+static grv_status get_look_up(http_exchange *exchange, get_state *get, bool has_opened,
+                              grv_error *error)
 {
+    if (get->is_known) {
+        return GRV_OK;
+    }
+    grv_call call = exchange->call;
     grv_attributes attributes;
+    call.has_opened = has_opened;
     grv_attributes_init(&attributes);
-    grv_status status = grv_blob_store_attributes_get(&exchange->call, exchange->server->blobs,
-                                                      &get->key, &attributes, error);
+    grv_status status = grv_blob_store_attributes_get(&call, exchange->server->blobs, &get->key,
+                                                      &attributes, error);
     if (!status) {
         const grv_attribute *type = grv_attributes_get(&attributes, GRV_ATTRIBUTE_CONTENT_TYPE);
         const grv_attribute *name = grv_attributes_get(&attributes, GRV_ATTRIBUTE_FILE_NAME);
@@ -42,6 +50,7 @@ static grv_status get_look_up(http_exchange *exchange, get_state *get, grv_error
         http_disposition_print(name ? grv_bytes_of(name->value, name->value_size)
                                     : grv_bytes_of("", 0),
                                get->disposition);
+        get->is_known = true;
     }
     grv_attributes_done(&attributes);
     return http_api_blob_failure(&get->key, status, error);
@@ -101,8 +110,9 @@ static grv_status reply_not_satisfiable(http_exchange *exchange, const get_state
     return status ? status : http_reply_header(exchange, "Content-Range", value, error);
 }
 
-/* One stretch of the blob, or all of it. */
-static grv_status reply_bytes(http_exchange *exchange, const get_state *get, unsigned status_code,
+/* One stretch of the blob, or all of it. Its attributes are read after it was opened: what was
+ * put before is seen whole. */
+static grv_status reply_bytes(http_exchange *exchange, get_state *get, unsigned status_code,
                               grv_range range, grv_error *error)
 {
     grv_source *source;
@@ -111,7 +121,10 @@ static grv_status reply_bytes(http_exchange *exchange, const get_state *get, uns
     if (status) {
         return http_api_blob_failure(&get->key, status, error);
     }
-    status = headers_of_bytes(exchange, get, get->type, error);
+    status = get_look_up(exchange, get, true, error);
+    if (!status) {
+        status = headers_of_bytes(exchange, get, get->type, error);
+    }
     if (!status && status_code == 206) {
         char value[80];
         snprintf(value, sizeof value, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, range.first,
@@ -194,21 +207,33 @@ static http_range_kind range_wanted(http_exchange *exchange, get_state *get)
     return http_range_parse(range, get->key.size, &get->ranges);
 }
 
+/* Whether all that is asked for is the blob: to open it is to see whether it is there. */
+static bool is_plain(http_exchange *exchange)
+{
+    return !http_header(exchange, "If-Match") && !http_header(exchange, "If-None-Match") &&
+           !http_header(exchange, "Range");
+}
+
 grv_status http_api_get_run(http_exchange *exchange, grv_error *error)
 {
     get_state get;
-    char id[GRV_KEY_TEXT_SIZE];
+    get.is_known = false;
     grv_status status = http_param_blob(exchange, 0, &get.key, error);
-    if (!status) {
-        status = get_look_up(exchange, &get, error);
-    }
     if (status) {
         return status;
     }
-    grv_blob_key_print(&get.key, id);
-    snprintf(get.etag, sizeof get.etag, "\"%s\"", id);
+    get.etag[0] = '"';
+    grv_blob_key_print(&get.key, get.etag + 1);
+    size_t size = strlen(get.etag);
+    memcpy(get.etag + size, "\"", 2);
+    if (is_plain(exchange)) {
+        return reply_bytes(exchange, &get, 200, (grv_range){0, get.key.size}, error);
+    }
     bool answered = false;
-    status = conditions_check(exchange, &get, &answered, error);
+    status = get_look_up(exchange, &get, false, error);
+    if (!status) {
+        status = conditions_check(exchange, &get, &answered, error);
+    }
     if (status || answered) {
         return status;
     }

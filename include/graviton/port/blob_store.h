@@ -93,7 +93,8 @@ typedef struct grv_blob_store_ops {
     /* The blob's info, or GRV_NOT_FOUND. */
     grv_status (*stat)(const grv_call *call, grv_blob_store *store, const grv_blob_key *key,
                        grv_blob_info *ret_info, grv_error *error);
-    /* Replaces `attributes` (initialised) by the blob's. GRV_NOT_FOUND for an unknown blob. */
+    /* Replaces `attributes` (initialised) by the blob's. GRV_NOT_FOUND for an unknown blob; or none
+     * for one that went since the caller opened it, where the call says that it has. */
     grv_status (*attributes_get)(const grv_call *call, grv_blob_store *store,
                                  const grv_blob_key *key, grv_attributes *attributes,
                                  grv_error *error);

@@ -74,7 +74,8 @@ typedef struct grv_manifest_repo_ops {
                             const grv_blob_list *list, grv_blob_cursor **ret_cursor,
                             grv_error *error);
     /* Replaces `attributes` (initialised) by the blob's; empty where none were set. GRV_NOT_FOUND
-     * for an unknown blob. */
+     * for an unknown blob, unless the call says that the caller has opened it: then empty will do.
+     */
     grv_status (*attributes_get)(const grv_call *call, grv_manifest_repo *repo,
                                  const grv_blob_key *key, grv_attributes *attributes,
                                  grv_error *error);

@@ -293,6 +293,9 @@ static grv_status manifest_repo_kv_attributes_get(const grv_call *call, grv_mani
     if (!status) {
         status = grv_attributes_decode(value.bytes, attributes, error);
         grv_value_done(&value);
+    } else if (status == GRV_NOT_FOUND && call && call->has_opened) {
+        grv_attributes_done(attributes);
+        return GRV_OK;
     } else if (status == GRV_NOT_FOUND) {
         /* A blob without attributes, or no blob: the record never outlives the root. */
         bool missing = false;
