@@ -7,6 +7,7 @@
  * is suspended, and the pools only when no exchange holds anything of the store.
  */
 #include "base/wait.h"
+#include "http/accept.h"
 #include "http/auth.h"
 #include "http/census.h"
 #include "http/exchange.h"
@@ -31,6 +32,8 @@
 #define SERVER_WORKERS     16u
 #define SERVER_MEMORY      ((size_t)64 << 10) /* of a connection: its headers must fit */
 #define SERVER_EVENTS_MAX  64u
+#define SERVER_SLACK       1024u /* connections that are accepted and not yet counted */
+#define SERVER_ARRIVE_NS   UINT64_C(1000000000)
 #define SERVER_LOOK_NS     UINT64_C(5000000)
 #define SERVER_MHD_OPTIONS 16
 
@@ -42,6 +45,7 @@ static void connection_notify(void *context, struct MHD_Connection *connection,
     http_server *server = context;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         *socket_context = http_watch_add(server->watch, connection);
+        atomic_fetch_add(&server->daemon->arrived, 1);
     } else if (*socket_context) {
         http_watch_remove(server->watch, *socket_context);
         *socket_context = NULL;
@@ -101,8 +105,8 @@ static grv_status daemon_start(http_server *server, grv_error *error)
 {
     const http_server_config *config = &server->config;
     struct http_daemon *daemon = server->daemon;
-    unsigned flags =
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
+                     MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG;
     struct MHD_OptionItem options[SERVER_MHD_OPTIONS];
     size_t count = 0;
     if (config->event_threads > 1) {
@@ -123,8 +127,8 @@ static grv_status daemon_start(http_server *server, grv_error *error)
     options[count] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
     daemon->mhd = MHD_start_daemon(flags, 0, NULL, NULL, http_exchange_handle, server, //
                                    MHD_OPTION_EXTERNAL_LOGGER, daemon_log, server,     //
-                                   MHD_OPTION_LISTEN_SOCKET, daemon->listen_fd,        //
-                                   MHD_OPTION_CONNECTION_LIMIT, config->connections,   //
+                                   MHD_OPTION_CONNECTION_LIMIT,                        //
+                                   config->connections + SERVER_SLACK,                 //
                                    MHD_OPTION_CONNECTION_MEMORY_LIMIT, SERVER_MEMORY,  //
                                    MHD_OPTION_STRICT_FOR_CLIENT, 1,                    //
                                    MHD_OPTION_URI_LOG_CALLBACK, http_exchange_begin, server,
@@ -185,12 +189,18 @@ static grv_status parts_start(http_server *server, grv_error *error)
     if (!status) {
         status = daemon_start(server, error);
     }
+    if (!status) {
+        status = http_accept_new(server, &server->daemon->accept, error);
+    }
     return status;
 }
 
 /* Ends whatever was made. */
 static void server_free(http_server *server)
 {
+    if (server->daemon->mhd) {
+        MHD_stop_daemon(server->daemon->mhd);
+    }
     http_listen_close(server->daemon);
     http_watch_free(server->watch);
     http_jobs_free(server->jobs);
@@ -288,15 +298,27 @@ static void count_wait(const grv_call *call, atomic_uint *count)
     }
 }
 
+/* Waits a little until who came last has been seen: until then nothing counts its request. */
+static void arrivals_wait(http_server *server, const grv_call *patience)
+{
+    uint64_t until = grv_now_ns() + SERVER_ARRIVE_NS;
+    do {
+        grv_clock_sleep(SERVER_LOOK_NS);
+    } while (http_watch_count(server->watch) > atomic_load(&server->daemon->exchanges) &&
+             grv_now_ns() < until && !grv_call_check(patience, "server", NULL));
+}
+
 unsigned http_server_stop(http_server *server, const grv_cancel *hurry)
 {
     struct http_daemon *daemon = server->daemon;
     const grv_call patience = {.deadline_ns = grv_now_ns() + server->config.drain_ns,
                                .cancel = hurry};
     atomic_store(&server->is_draining, true);
-    MHD_quiesce_daemon(daemon->mhd);
+    http_accept_free(daemon->accept);
+    daemon->accept = NULL;
     http_listen_close(daemon);
     http_watch_hurry(server->watch);
+    arrivals_wait(server, &patience);
     count_wait(&patience, &daemon->exchanges);
     count_wait(&patience, &daemon->cleanups);
     unsigned given_up = atomic_load(&daemon->exchanges);

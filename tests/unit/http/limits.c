@@ -10,6 +10,7 @@
 #include "temp.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -259,6 +260,55 @@ static void clients_have_a_rate(void **state)
     stop(server);
 }
 
+/* Whether the server says something, or closes, within some ms. */
+static bool is_told(int fd, int wait_ms)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    return poll(&wait, 1, wait_ms) == 1;
+}
+
+static void connections_are_limited(void **state)
+{
+    (void)state;
+    const http_server_config config = {.connections = 2};
+    http_server *server = front_start(&config);
+    const char *text = "GET /text HTTP/1.1\r\n" HOST "\r\n";
+    int fds[4];
+    for (int i = 0; i < 4; i++) {
+        fds[i] = ask_open(server, text);
+        assert_int_equal(is_told(fds[i], i < 2 ? 10000 : 100), i < 2);
+    }
+    /* The next in line gets the place of who leaves. */
+    close(fds[0]);
+    assert_true(is_told(fds[2], 10000));
+    assert_false(is_told(fds[3], 100));
+    assert_int_equal(http_server_connections(server), 2);
+    /* At the end nobody is left standing: not who waits in line. */
+    stop(server);
+    for (int i = 1; i < 4; i++) {
+        assert_true(read_is(fds[i], 200));
+    }
+}
+
+static void connections_of_a_client_are_limited(void **state)
+{
+    (void)state;
+    const http_server_config config = {.client_connections = 2};
+    http_server *server = front_start(&config);
+    int fds[3];
+    for (int i = 0; i < 3; i++) {
+        fds[i] = ask_open(server, "GET /text HTTP/1.1\r\n" HOST "\r\n");
+        assert_true(is_told(fds[i], 10000));
+    }
+    assert_true(read_is(fds[0], 200));
+    assert_true(read_is(fds[1], 200));
+    front_answer answer = front_read(fds[2], false);
+    assert_int_equal(answer.status, 0);
+    front_done(&answer);
+    close(fds[2]);
+    stop(server);
+}
+
 static void tokens_are_asked_for(void **state)
 {
     (void)state;
@@ -453,6 +503,8 @@ int main(void)
         cmocka_unit_test(slow_clients_are_let_go),
         cmocka_unit_test(long_bodies_are_refused),
         cmocka_unit_test(clients_have_a_rate),
+        cmocka_unit_test(connections_are_limited),
+        cmocka_unit_test(connections_of_a_client_are_limited),
         cmocka_unit_test(tokens_are_asked_for),
         cmocka_unit_test(other_machines_need_tokens),
         cmocka_unit_test(a_stop_waits_for_what_is_in_flight),
