@@ -536,6 +536,21 @@ KEPT = [
         "its order is taken out with META_PARTIAL",
     ),
     (
+        "src/cli/cmd_token.c",
+        "grv_directory_sync(fd, folder, error)",
+        "a file of tokens is no store: a token that is lost is made again",
+    ),
+    (
+        "src/cli/cmd_token.c",
+        "grv_file_sync(fd, path, error)",
+        "a file of tokens is no store: a token that is lost is made again",
+    ),
+    (
+        "src/http/jobs_run.c",
+        "grv_block_store_flush(&call, grv_store_blocks(job->jobs->server->store), error);",
+        "a flush by request: a put flushes its own blocks before it says that they are stored",
+    ),
+    (
         "src/cli/target.c",
         "rename(target->temporary, target->path)",
         "what get writes to is no store, and nothing says that it is durable",
