@@ -20,7 +20,7 @@ typedef struct http_framing {
 /* Checks the headers of the request that the connection has, in the handler's first call; `method`,
  * `url` and `version` as they were given there: they point into what was received. NULL: sound, and
  * `ret_framing` is filled; else why not, for the client. */
-const char *http_guard_check(struct MHD_Connection *connection, const char *method,
-                             const char *url, const char *version, http_framing *ret_framing);
+const char *http_guard_check(struct MHD_Connection *connection, const char *method, const char *url,
+                             const char *version, http_framing *ret_framing);
 
 #endif

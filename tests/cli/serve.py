@@ -31,7 +31,8 @@ def bytes_of(size, seed=b"x"):
 
 def test_blobs_come_back(case):
     with serve(case) as server:
-        harness.wait_until(lambda: f"graviton serves ./graviton-data at {server.url}" in server.said())
+        line = f"graviton serves ./graviton-data at {server.url}"
+        harness.wait_until(lambda: line in server.said())
         for size in (0, 1, 4096, 262144, 262145, 1 << 20, 5_000_001):
             data = bytes_of(size)
             blob = server.put(data)
