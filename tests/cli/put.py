@@ -7,6 +7,7 @@ import hashlib
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -161,27 +162,24 @@ def test_many_small_files(case):
         same(case.run("get", row[0]).out, b"%d" % (number % (count - 10)))
 
 
+def bytes_read(pid):
+    """How many bytes a process has read so far."""
+    with open(f"/proc/{pid}/io", encoding="ascii") as figures:
+        return int(figures.readline().split()[1])
+
+
 def test_file_that_changes(case):
-    size = 64 << 20
     path = case.write("f", b"")
-    os.truncate(path, size)
-    stop = threading.Event()
-
-    def touch():
-        moment = 10**18
-        while not stop.is_set():
-            moment += 10**9
-            os.utime(path, ns=(moment, moment))
-
-    thread = threading.Thread(target=touch)
-    thread.start()
-    try:
-        result = case.run("put", "f", expect=1)
-    finally:
-        stop.set()
-        thread.join()
-    has(result.err, "f changed while it was read")
-    same(len(result.rows()), 1)
+    os.truncate(path, 512 << 20)
+    process = case.start("put", "f", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    harness.wait_until(lambda: bytes_read(process.pid) > 64 << 20)
+    process.send_signal(signal.SIGSTOP)
+    os.utime(path, ns=(10**18, 10**18))
+    process.send_signal(signal.SIGCONT)
+    out, err = process.communicate()
+    same(process.returncode, 1)
+    has(err.decode(), "f changed while it was read")
+    same(out.count(b"\n"), 1)
     same(case.run("put", "f").err, "")
 
 
