@@ -18,6 +18,7 @@ import tempfile
 PR_SET_PDEATHSIG = 1
 MEMORY = "/dev/shm"
 MEMORY_MIN = 1 << 30
+LOG_END = 2000  # bytes
 
 
 class Missing(Exception):
@@ -131,6 +132,14 @@ class Kept:
         self.process.stdin.flush()
         self.hear()
 
+    def tell_end(self):
+        """Says on stderr how the daemons' logs end, for whoever looks at a test that failed."""
+        folder = os.path.join(self.facts["directory"], "log")
+        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+            with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as log:
+                lines = log.read()[-LOG_END:].splitlines()[1:]
+            print(f"--- the end of {name}", *lines, sep="\n", file=sys.stderr, flush=True)
+
     def close(self):
         self.process.stdin.close()
         self.process.wait()
@@ -170,6 +179,8 @@ def run(start, optional, command):
         )
         try:
             code = child.wait()
+            if code:
+                service.tell_end()
         finally:
             if child.poll() is None:
                 child.terminate()
