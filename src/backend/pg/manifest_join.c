@@ -453,13 +453,14 @@ static grv_status lead(const grv_call *call, grv_manifest_repo_pg *repo, joiner 
 static grv_status await(const grv_call *call, grv_manifest_repo_pg *repo, joiner *self,
                         grv_error *error)
 {
-    uint64_t deadline_ns = grv_pg_deadline(call, repo->pg);
+    const grv_call patience = {.deadline_ns = grv_pg_deadline(call, repo->pg),
+                               .cancel = call ? call->cancel : NULL};
     while (self->state != JOIN_LEADS && self->state != JOIN_DONE) {
         grv_status status = GRV_OK;
         if (self->state != JOIN_TAKEN) {
             status = grv_call_check(call, "manifests", error);
         }
-        if (!status && self->state != JOIN_TAKEN && grv_now_ns() >= deadline_ns) {
+        if (!status && self->state != JOIN_TAKEN && grv_now_ns() >= patience.deadline_ns) {
             status = grv_error_set(error, GRV_UNAVAILABLE, "manifests",
                                    "the commits before this one got no answer");
         }
@@ -470,7 +471,7 @@ static grv_status await(const grv_call *call, grv_manifest_repo_pg *repo, joiner
             leave(&repo->joins, self);
             return status;
         }
-        grv_wait(call, &self->changed, &repo->joins.lock);
+        grv_wait(&patience, &self->changed, &repo->joins.lock);
     }
     return GRV_OK;
 }

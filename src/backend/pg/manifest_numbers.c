@@ -52,14 +52,17 @@ grv_status grv_pg_numbers_higher(grv_pg_numbers *numbers, const grv_pg_ticket *t
     grv_status status = GRV_OK;
     pthread_mutex_lock(&numbers->lock);
     int64_t highest = numbers->highest;
+    int64_t own = 0;
     for (unsigned i = 0; i < GRV_PG_NUMBERS_PAST && !status; i++) {
         if (numbers->past[i] > ticket->number) {
             status = grv_pg_array_add_int64(array, numbers->past[i], error);
+            own++;
         }
     }
     pthread_mutex_unlock(&numbers->lock);
     if (!status) {
-        *ret_highest = highest;
+        /* A number between that is not ours is another's, whose commit may have returned. */
+        *ret_highest = highest - ticket->number == own ? highest : ticket->number;
     }
     return status;
 }

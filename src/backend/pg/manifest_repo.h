@@ -56,8 +56,8 @@ void grv_pg_numbers_done(grv_pg_numbers *numbers);
 grv_pg_ticket grv_pg_numbers_take(grv_pg_numbers *numbers);
 /* Adds to an array (int8) the higher numbers that were drawn here: their commits may pass the
  * ticket's, since none of them had returned when it was taken. *ret_highest is the highest number
- * drawn here at all: where nobody has drawn a higher one, there is no other's commit to look for.
- */
+ * up to which all from the ticket's on were drawn here: where nobody has drawn a higher one, there
+ * is no other's commit to look for. */
 grv_status grv_pg_numbers_higher(grv_pg_numbers *numbers, const grv_pg_ticket *ticket,
                                  grv_pg_array *array, int64_t *ret_highest, grv_error *error);
 /* Whether a number was drawn here, as far as is remembered. */
