@@ -94,8 +94,9 @@ grv_status grv_store_reclaim(const grv_call *call, grv_store *store, grv_error *
     grv_status status = grv_pg_session_reclaim(call, store->session, error);
     if (!status) {
         __atomic_store_n(&store->lent, false, __ATOMIC_RELEASE);
-        grv_cas_maintenance_end(store->blobs);
+        /* The slot comes last: who takes it shuts puts out anew. */
         grv_cas_puts_admit(store->blobs);
+        grv_cas_maintenance_end(store->blobs);
     }
     return status;
 }

@@ -363,9 +363,9 @@ grv_status grv_store_scrub(const grv_call *call, grv_store *store, const grv_scr
     status = grv_store_give_way(call, store, false, error);
     if (!status) {
         status = scrub_run(&run, error);
-        /* Where that fails the connection is lost, and the next one says it. */
-        (void)grv_store_give_way(NULL, store, true, NULL);
     }
+    /* Also where it could not be said before. Where this fails, the next connection says it. */
+    (void)grv_store_give_way(NULL, store, true, NULL);
     grv_cas_maintenance_end(blobs);
     *ret_report = run.report;
     grv_buffer_done(&run.note);

@@ -348,6 +348,9 @@ grv_status grv_pg_session_give_way(const grv_call *call, grv_pg_session *session
         grv_pg_add_bool(&params, gives_way);
         status = run_one(call, session->conn, &update_row, &params, &result, error);
         PQclear(result);
+        if (status) {
+            grv_pg_session_drop(session); /* the next connection writes what holds by then */
+        }
     }
     pthread_mutex_unlock(&session->lock);
     return status;
