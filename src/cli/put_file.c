@@ -170,9 +170,8 @@ static grv_status file_store(const cli_put_context *context, cli_put_job *job, i
         status = grv_sink_commit(context->call, &sink->base, error);
         job->store_failed = status != GRV_OK;
     }
-    if (!status) {
-        job->result = sink->result;
-    }
+    /* Of a put that failed its key: other bytes than expected have another one. */
+    job->result = sink->result;
     grv_sink_free(&sink->base);
     return status;
 }
@@ -275,9 +274,12 @@ static grv_status file_send(const cli_put_context *context, cli_put_job *job, in
     const grv_blob_key *expected = &job->key;
     for (int tries = 1;; tries++) {
         job->store_failed = false;
+        job->result = (grv_put_result){0};
         grv_status status = file_store(context, job, fd, before, expected, error);
-        bool changed = status == GRV_CONFLICT && expected && job->store_failed;
-        bool cut = status == GRV_UNAVAILABLE && job->store_failed && tries < DISTANT_TRIES;
+        bool refused = status == GRV_CONFLICT && job->store_failed;
+        bool changed = refused && expected && job->result.key.digest.hash != GRV_HASH_NONE;
+        bool cut = ((refused && !changed) || status == GRV_UNAVAILABLE) && job->store_failed &&
+                   tries < DISTANT_TRIES;
         if (!changed && !cut) {
             return status;
         }

@@ -218,8 +218,9 @@ typedef struct grv_remote_transfer {
     size_t window_used;
     bool in_paused;
     grv_buffer refusal;
-    bool went;   /* the request may have reached the server */
-    bool unsure; /* curl sent it twice by itself */
+    uint64_t refused; /* bytes of such a body, kept or not */
+    bool went;        /* the request may have reached the server */
+    bool unsure;      /* curl sent it twice by itself */
     bool done;
     CURLcode result;
     grv_remote_stop stop;

@@ -13,7 +13,8 @@
 #include <sys/ioctl.h>
 
 /* Bytes kept of the body of a refusal. */
-#define REFUSAL_MAX ((size_t)64 << 10)
+#define REFUSAL_MAX      ((size_t)64 << 10)
+#define REFUSAL_PATIENCE ((uint64_t)16 << 20)
 /* What curl takes from a socket, and hands to one, at a time. */
 #define CHUNK_SIZE (256L << 10)
 #define CONNECT_MS 5000L
@@ -49,7 +50,12 @@ static size_t on_write(char *data, size_t size, size_t count, void *context)
     size_t length = size * count;
     transfer->moved++;
     if (!is_success(transfer->head.http)) {
-        /* What does not fit is not missed. */
+        /* What does not fit is not missed; but it has to end. */
+        transfer->refused += length;
+        if (transfer->refused > REFUSAL_PATIENCE) {
+            transfer->stop = GRV_REMOTE_STOP_LONG;
+            return 0;
+        }
         size_t room = REFUSAL_MAX - transfer->refusal.size;
         size_t kept = length < room ? length : room;
         (void)grv_buffer_append(&transfer->refusal, grv_bytes_of(data, kept), NULL);
@@ -236,6 +242,10 @@ static int set_manners(const grv_remote_transfer *transfer, CURL *easy)
     failed |= (int)curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     (void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, CHUNK_SIZE); /* only a wish */
     failed |= (int)curl_easy_setopt(easy, CURLOPT_USERAGENT, "graviton/" GRV_VERSION);
+    if (transfer->remote->settings.is_local) {
+        /* What is sent to this machine stays on it, whatever proxy there is for the others. */
+        failed |= (int)curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+    }
     if (bundle) {
         failed |= (int)curl_easy_setopt(easy, CURLOPT_CAINFO, bundle);
     }
@@ -267,6 +277,7 @@ grv_status grv_remote_transfer_begin(grv_remote *remote, const grv_remote_reques
     transfer->request = request;
     transfer->head = (grv_remote_head){0};
     grv_buffer_init(&transfer->refusal, REFUSAL_MAX);
+    transfer->refused = 0;
     transfer->out = request->is_stream ? (grv_bytes){0} : request->body;
     transfer->out_sent = 0;
     transfer->out_total = 0;
