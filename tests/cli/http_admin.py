@@ -473,11 +473,18 @@ def held_puts(server):
     return found['graviton_http_streams{kind="put"}']
 
 
+def hold_put(server, data):
+    """A put that is open, and the only one: an ended one may count a moment longer."""
+    wait_until(lambda: held_puts(server) == 0)
+    put = SlowPut(server, data)
+    wait_until(lambda: held_puts(server) == 1)
+    return put
+
+
 def test_a_collection_beside_puts(case):
     with serve(case) as server:
         server.put(noise(1024, 1))
-        open_put = SlowPut(server, noise(1 << 20, 2))
-        wait_until(lambda: held_puts(server) == 1)
+        open_put = hold_put(server, noise(1 << 20, 2))
         job = admin(server, "gc")
         wait_until(lambda: server.request("GET", "/metrics").body.count(b"puts_paused 1"))
         same(job_of(server, job)["state"], "waiting")
@@ -494,8 +501,7 @@ def test_a_collection_beside_puts(case):
         same(len(results), 1)
         same(server.get(results[0]), noise(2048, 3))
         # Waiting can be given up.
-        open_put = SlowPut(server, noise(1 << 20, 4))
-        wait_until(lambda: held_puts(server) == 1)
+        open_put = hold_put(server, noise(1 << 20, 4))
         job = admin(server, "gc")
         wait_until(lambda: job_of(server, job)["state"] == "waiting")
         server.request("DELETE", f"/api/admin/jobs/{job}")
@@ -508,8 +514,7 @@ def test_a_bad_block_beside_puts(case):
     with serve(case) as server:
         blob = server.put(noise(5120, 1))
         flip(block_path(case, references(server, blob)[2]["block"]))
-        open_put = SlowPut(server, noise(1 << 20, 2))
-        wait_until(lambda: held_puts(server) == 1)
+        open_put = hold_put(server, noise(1 << 20, 2))
         job = admin(server, "scrub")
         wait_until(lambda: server.request("GET", "/metrics").body.count(b"puts_paused 1"))
         has(open_put.finish(), b"201 Created")
@@ -520,8 +525,7 @@ def test_a_bad_block_beside_puts(case):
         same(server.get(blob), noise(5120, 1))
         # Where it takes too long the block is told of, and the scrub goes on.
         flip(block_path(case, references(server, blob)[2]["block"]))
-        open_put = SlowPut(server, noise(1 << 20, 3))
-        wait_until(lambda: held_puts(server) == 1)
+        open_put = hold_put(server, noise(1 << 20, 3))
         job = await_job(server, admin(server, "scrub"))
         same((job["figures"]["corrupt"], job["figures"]["set_aside"]), (1, 0))
         has(json.dumps(job["findings"]), "puts are open")
@@ -530,8 +534,7 @@ def test_a_bad_block_beside_puts(case):
 
 def test_puts_that_wait_too_long_for_a_collection(case):
     with serve(case) as server:
-        open_put = SlowPut(server, noise(1 << 20, 2))
-        wait_until(lambda: held_puts(server) == 1)
+        open_put = hold_put(server, noise(1 << 20, 2))
         job = admin(server, "gc")
         wait_until(lambda: server.request("GET", "/metrics").body.count(b"puts_paused 1"))
         begun = time.monotonic()
