@@ -228,6 +228,12 @@ static void address_show(const char *url, char *room, size_t room_size)
 {
     const char *host = strstr(url, "://");
     const char *at = host ? strrchr(host, '@') : NULL;
+    const char *query = host ? strchr(host, '?') : NULL;
+    if (at && query && query < at) {
+        /* A query with an @ in it, or a password with a question mark: which, nobody can tell. */
+        snprintf(room, room_size, "%.*s…", (int)(host + 3 - url), url);
+        return;
+    }
     int head = host && at ? (int)(host + 3 - url) : 0;
     const char *rest = host && at ? at + 1 : url;
     snprintf(room, room_size, "%.*s%.*s", head, url, (int)strcspn(rest, "?"), rest);
@@ -350,7 +356,8 @@ static const char serve_help[] =
     "  --tls-cert FILE      serve HTTPS with this certificate (PEM, the chain behind it)\n"
     "  --tls-key FILE       and its key\n"
     "  --tokens FILE        ask for a token with every request; FILE has their hashes\n"
-    "  --insecure           without tokens, be reachable from other machines all the same\n"
+    "  --insecure           without tokens, be reachable from other machines, and under any name,\n"
+    "                       all the same\n"
     "  --metrics-scope      ask for a token with scope read at /metrics too\n"
     "  --max-body SIZE      refuse to store more than so many bytes as one blob (default: any)\n"
     "  --connections N      open at once (default 4096)\n"

@@ -7,6 +7,7 @@
  */
 #include "http/accept.h"
 
+#include "http/listen.h"
 #include "http/log.h"
 #include "http/watch.h"
 #include "os/clock.h"
@@ -25,13 +26,14 @@
 #define ACCEPT_REFUSED_MS  100 /* after an accept that the system refused */
 #define ACCEPT_COMPLAIN_NS UINT64_C(10000000000)
 #define ACCEPT_LOST_NS     UINT64_C(1000000000)
+#define ACCEPT_LAST        HTTP_LISTEN_BACKLOG
 
 struct http_accept {
     http_server *server;
     int wake_fd;
     uint64_t complained_ns;
-    uint64_t accepted; /* connections handed over, as server->daemon->arrived counts them */
-    uint64_t accepted_ns;
+    uint64_t accepted_ns; /* the last one was handed over */
+    unsigned last_count;  /* accepted since the server drains */
     pthread_t thread;
 };
 
@@ -39,19 +41,25 @@ struct http_accept {
  * memory for never comes there. */
 static uint64_t arriving(http_accept *accept)
 {
-    uint64_t arrived = atomic_load(&accept->server->daemon->arrived);
-    if (accept->accepted < arrived || grv_now_ns() - accept->accepted_ns > ACCEPT_LOST_NS) {
-        accept->accepted = arrived;
+    struct http_daemon *daemon = accept->server->daemon;
+    uint64_t arrived = atomic_load(&daemon->arrived);
+    uint64_t accepted = atomic_load(&daemon->accepted);
+    if (accepted < arrived || grv_now_ns() - accept->accepted_ns > ACCEPT_LOST_NS) {
+        accepted = arrived;
+        atomic_store(&daemon->accepted, accepted);
     }
-    return accept->accepted - arrived;
+    return accepted - arrived;
 }
 
-/* A server that ends lets in who still waits: nobody else will answer them. */
+/* A server that ends lets in who still waits, since nobody else will answer them; but no more than
+ * can have been there. */
 static bool is_full(http_accept *accept)
 {
     http_server *server = accept->server;
-    return !atomic_load(&server->is_draining) &&
-           arriving(accept) + http_watch_count(server->watch) >= server->config.connections;
+    if (atomic_load(&server->is_draining)) {
+        return accept->last_count++ >= ACCEPT_LAST;
+    }
+    return arriving(accept) + http_watch_count(server->watch) >= server->config.connections;
 }
 
 /* Said once in a while only: it comes back for each connection. */
@@ -69,7 +77,7 @@ static void complain(http_accept *accept, int failed)
 /* Accepts what waits, up to the limit; how many ms to leave the socket alone, or -1 for none. */
 static int accept_all(http_accept *accept)
 {
-    const struct http_daemon *daemon = accept->server->daemon;
+    struct http_daemon *daemon = accept->server->daemon;
     for (;;) {
         struct sockaddr_storage address;
         socklen_t size = sizeof address;
@@ -89,7 +97,7 @@ static int accept_all(http_accept *accept)
         /* Other errors are of a connection that ended in the backlog. What libmicrohttpd does not
          * take, it has closed. */
         if (fd >= 0 && MHD_add_connection(daemon->mhd, fd, (struct sockaddr *)&address, size)) {
-            accept->accepted++;
+            atomic_fetch_add(&daemon->accepted, 1);
             accept->accepted_ns = grv_now_ns();
         }
     }

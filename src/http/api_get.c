@@ -190,6 +190,7 @@ static grv_status conditions_check(http_exchange *exchange, const get_state *get
     }
     if (listed[1]) {
         grv_status status = headers_of_cache(exchange, get, error);
+        exchange->reply.length = get->key.size; /* what a 200 would have (RFC 9110, 8.6) */
         return status ? status : http_reply_empty(exchange, 304, error);
     }
     return GRV_OK;
@@ -197,14 +198,21 @@ static grv_status conditions_check(http_exchange *exchange, const get_state *get
 
 /* What of the blob is asked for. HEAD knows no ranges (RFC 9110, 14.2); two fields are malformed.
  */
-static http_range_kind range_wanted(http_exchange *exchange, get_state *get)
+static grv_status range_wanted(http_exchange *exchange, get_state *get, http_range_kind *ret_kind,
+                               grv_error *error)
 {
-    const char *range = exchange->is_head ? NULL : http_header(exchange, "Range");
+    char *range = NULL;
     const char *if_range = http_header(exchange, "If-Range");
-    if (!range || (if_range && strcmp(if_range, get->etag) != 0)) {
-        return HTTP_RANGE_NONE;
+    grv_status status = http_header_joined(exchange, "Range", &range, error);
+    if (status) {
+        return status;
     }
-    return http_range_parse(range, get->key.size, &get->ranges);
+    *ret_kind = HTTP_RANGE_NONE;
+    if (range && !exchange->is_head && (!if_range || strcmp(if_range, get->etag) == 0)) {
+        *ret_kind = http_range_parse(range, get->key.size, &get->ranges);
+    }
+    free(range);
+    return GRV_OK;
 }
 
 /* Whether all that is asked for is the blob: to open it is to see whether it is there. */
@@ -237,7 +245,12 @@ grv_status http_api_get_run(http_exchange *exchange, grv_error *error)
     if (status || answered) {
         return status;
     }
-    switch (range_wanted(exchange, &get)) {
+    http_range_kind kind;
+    status = range_wanted(exchange, &get, &kind, error);
+    if (status) {
+        return status;
+    }
+    switch (kind) {
     case HTTP_RANGE_UNSATISFIABLE:
         return reply_not_satisfiable(exchange, &get, error);
     case HTTP_RANGE_SOME:

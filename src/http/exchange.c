@@ -17,6 +17,7 @@
 #include "http/guard.h"
 #include "http/log.h"
 #include "http/metrics.h"
+#include "http/origin.h"
 #include "http/rate.h"
 #include "http/router.h"
 
@@ -43,8 +44,8 @@ static void exchange_target(http_transfer *transfer, const char *uri, size_t siz
     char *path = transfer->text;
     memcpy(path, uri, size + 1);
     if (strncasecmp(path, "http://", 7) == 0 || strncasecmp(path, "https://", 8) == 0) {
-        char *slash = strchr(strchr(path, '/') + 2, '/');
-        path = slash ? slash : path;
+        char *rest = strpbrk(strchr(path, '/') + 2, "/?");
+        path = rest && *rest == '/' ? rest : path;
     }
     char *query = strchr(path, '?');
     if (query) {
@@ -74,6 +75,7 @@ void *http_exchange_begin(void *server, const char *uri, struct MHD_Connection *
     transfer->exchange.method = "-";
     transfer->connection = connection;
     transfer->peer = peer;
+    transfer->target_size = size;
     transfer->started_ns = grv_now_ns();
     transfer->drop_max = HTTP_DROP_MAX;
     uint64_t serial = atomic_fetch_add_explicit(&self->daemon->serial, 1, memory_order_relaxed);
@@ -363,6 +365,23 @@ static bool headers_drain(http_transfer *transfer)
     return true;
 }
 
+/* Whether it is no web page that asks behind its user's back. False: refused. */
+static bool headers_origin(http_transfer *transfer)
+{
+    http_exchange *exchange = &transfer->exchange;
+    const http_server *server = exchange->server;
+    if (server->auth || server->config.insecure || !transfer->peer->is_tcp) {
+        return true;
+    }
+    const char *fault =
+        http_origin_fault(http_header(exchange, "Host"), http_header(exchange, "Sec-Fetch-Site"),
+                          http_header(exchange, "Origin"));
+    if (fault) {
+        http_exchange_refuse(transfer, "forbidden", fault);
+    }
+    return !fault;
+}
+
 /* Whether the client may ask for this. False: refused. */
 static bool headers_auth(http_transfer *transfer)
 {
@@ -469,6 +488,9 @@ static void headers_judge(http_transfer *transfer, const char *url, const char *
     http_framing framing = {0};
     const char *fault =
         http_guard_check(transfer->connection, exchange->method, url, version, &framing);
+    if (!fault && version != url + transfer->target_size + 1) {
+        fault = "the request's target has a NUL";
+    }
     if (fault) {
         transfer->must_close = true;
         http_exchange_refuse(transfer, "bad-request", fault);
@@ -491,8 +513,9 @@ static void headers_judge(http_transfer *transfer, const char *url, const char *
     if (parent) {
         http_traceparent_parse(parent, exchange->call.trace_id);
     }
-    if (!headers_route(transfer) || !headers_auth(transfer) || !headers_rate(transfer) ||
-        headers_drain(transfer) || !headers_body(transfer)) {
+    /* What is refused counts as much as what is not; and nobody learns more than that. */
+    bool may = headers_origin(transfer) && headers_route(transfer) && headers_auth(transfer);
+    if (!headers_rate(transfer) || !may || headers_drain(transfer) || !headers_body(transfer)) {
         return;
     }
     grv_error error = GRV_ERROR_INIT;

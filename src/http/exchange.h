@@ -42,6 +42,7 @@ struct http_transfer {
     http_turn turn; /* its task runs `step` on a worker */
     void (*step)(http_transfer *transfer);
     uint64_t started_ns;
+    size_t target_size; /* of the request's target, up to a NUL */
     bool is_chunked;
     bool has_body;
     bool must_close;   /* the connection ends with this answer */

@@ -86,8 +86,9 @@ static grv_status finding_keep(http_job *job, const http_finding *finding, const
         return status;
     }
     char *copy = NULL;
-    /* Only names of files and addresses have a slash: keys have none. */
-    if (message && !strchr(message, '/')) {
+    /* Only names of files and addresses have a slash: keys have none. What could not be reached may
+     * be named without one. */
+    if (message && !strchr(message, '/') && strcmp(finding->status, "unreadable") != 0) {
         copy = strndup(message, JOB_MESSAGE_MAX);
     } else if (message) {
         copy = strdup("the server's log tells");

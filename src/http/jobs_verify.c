@@ -219,6 +219,7 @@ static grv_status verify_all(verify_run *run, grv_error *error)
         return status;
     }
     grv_blob_info infos[VERIFY_BATCH];
+    grv_error broken = GRV_ERROR_INIT; /* the last call's, of a record or of the list itself */
     size_t count = 1;
     while (!status && count > 0) {
         grv_error cause = GRV_ERROR_INIT;
@@ -226,10 +227,18 @@ static grv_status verify_all(verify_run *run, grv_error *error)
         status = grv_blob_cursor_next(&run->call, cursor, infos, VERIFY_BATCH, &count, &cause);
         if (status == GRV_CORRUPT || status == GRV_UNSUPPORTED) {
             count = 1; /* the list goes on after it */
+            broken = cause;
             status = verify_unlisted(run, &cause, error);
-        } else if (status && error) {
-            *error = cause;
-        } else if (!status) {
+        } else if (status) {
+            /* A cursor that was broken, and not just a record, takes no more calls. */
+            const grv_error *told =
+                status == GRV_INVALID_ARGUMENT && broken.status ? &broken : &cause;
+            status = told->status;
+            if (error) {
+                *error = *told;
+            }
+        } else {
+            broken.status = GRV_OK;
             status = verify_listed(run, infos, count, error);
         }
     }

@@ -18,8 +18,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define LISTEN_BACKLOG 4096
-#define LISTEN_PASSED  3 /* the first descriptor that systemd passes */
+#define LISTEN_PASSED 3 /* the first descriptor that systemd passes */
 
 typedef union listen_address {
     struct sockaddr any;
@@ -152,7 +151,7 @@ static grv_status socket_open(const char *listen_text, const listen_address *add
     bool is_local = address->any.sa_family == AF_UNIX;
     bool good = fd >= 0;
     good = good && (is_local || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0);
-    good = good && bind(fd, &address->any, size) == 0 && listen(fd, LISTEN_BACKLOG) == 0;
+    good = good && bind(fd, &address->any, size) == 0 && listen(fd, HTTP_LISTEN_BACKLOG) == 0;
     if (good) {
         *ret_fd = fd;
         return GRV_OK;

@@ -5,6 +5,9 @@
 
 #include "http/daemon.h"
 
+/* Connections that the system accepts before we do. */
+#define HTTP_LISTEN_BACKLOG 4096
+
 /*
  * Opens what config->listen names, or takes the socket that systemd passed: fills the socket's part
  * of `daemon`. GRV_INVALID_ARGUMENT for a malformed address, GRV_PERMISSION where others than this

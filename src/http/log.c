@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,8 +26,9 @@ struct http_log {
     bool json;
     bool journal;
     bool debug;
-    bool is_file;        /* a write to it waits for nobody */
-    atomic_uint dropped; /* lines since the last that was written */
+    bool is_file;         /* a write to it waits for nobody */
+    pthread_mutex_t lock; /* a write: a pipe that has room for one line need not have it for two */
+    unsigned dropped;     /* lines since the last that was written */
 };
 
 typedef struct log_line {
@@ -57,6 +59,7 @@ grv_status http_log_new(bool json, int fd, http_log **ret_log, grv_error *error)
     if (!log) {
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, "log", "no memory for the log");
     }
+    pthread_mutex_init(&log->lock, NULL);
     log->fd = fd;
     log->json = json;
     log->journal = journal_reads(fd);
@@ -69,6 +72,10 @@ grv_status http_log_new(bool json, int fd, http_log **ret_log, grv_error *error)
 
 void http_log_free(http_log *log)
 {
+    if (!log) {
+        return;
+    }
+    pthread_mutex_destroy(&log->lock);
     free(log);
 }
 
@@ -220,7 +227,8 @@ static void line_begin(const http_log *log, log_line *line, const char *level, c
 static void line_end(http_log *log, log_line *line)
 {
     struct pollfd room = {.fd = log->fd, .events = POLLOUT};
-    unsigned dropped = atomic_load_explicit(&log->dropped, memory_order_relaxed);
+    pthread_mutex_lock(&log->lock);
+    unsigned dropped = log->dropped;
     if (dropped > 0) {
         line_number(line, "lines_dropped", dropped);
     }
@@ -236,11 +244,8 @@ static void line_end(http_log *log, log_line *line)
             wrote = write(log->fd, line->text, line->used);
         } while (wrote < 0 && errno == EINTR);
     }
-    if (wrote < 0) {
-        atomic_fetch_add_explicit(&log->dropped, 1, memory_order_relaxed);
-    } else if (dropped > 0) {
-        atomic_fetch_sub_explicit(&log->dropped, dropped, memory_order_relaxed);
-    }
+    log->dropped = wrote < 0 ? dropped + 1 : 0;
+    pthread_mutex_unlock(&log->lock);
 }
 
 /* ---- The two kinds of lines ---- */

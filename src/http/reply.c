@@ -185,6 +185,7 @@ static ssize_t view_copy(http_transfer *transfer, char *buffer, size_t max)
     }
     *view = (grv_bytes){view->data + take, view->size - take};
     transfer->sent += take;
+    atomic_store_explicit(&transfer->peer->moved, transfer->sent, memory_order_relaxed);
     return (ssize_t)take;
 }
 
@@ -202,7 +203,7 @@ static ssize_t source_read(void *context, uint64_t position, char *buffer, size_
     return 0;
 }
 
-/* HEAD: the length is what matters, and nothing is read. */
+/* HEAD and 304: the length is what matters, and nothing is read. */
 static ssize_t head_read(void *context, uint64_t position, char *buffer, size_t max)
 {
     (void)context;
@@ -264,6 +265,13 @@ static ssize_t event_read(void *context, uint64_t position, char *buffer, size_t
 
 /* ---- The response ---- */
 
+/* Whether the body of an answer that has a source lies there whole. */
+static bool is_whole(const http_transfer *transfer)
+{
+    const http_reply *reply = &transfer->exchange.reply;
+    return reply->source && transfer->view.size == reply->length;
+}
+
 static struct MHD_Response *response_make(http_transfer *transfer)
 {
     const http_exchange *exchange = &transfer->exchange;
@@ -273,13 +281,13 @@ static struct MHD_Response *response_make(http_transfer *transfer)
         return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, EVENT_BLOCK, event_read,
                                                  transfer, NULL);
     }
-    if (exchange->is_head && reply->length > 0) {
+    if ((exchange->is_head || reply->status == MHD_HTTP_NOT_MODIFIED) && reply->length > 0) {
         return MHD_create_response_from_callback(reply->length, 1, head_read, transfer, NULL);
     }
     if (!reply->source) {
         return MHD_create_response_from_buffer(reply->text.size, data, MHD_RESPMEM_PERSISTENT);
     }
-    if (transfer->view.size == reply->length) {
+    if (is_whole(transfer)) {
         union {
             const uint8_t *read;
             void *write;
@@ -302,7 +310,9 @@ static bool response_headers(http_transfer *transfer, struct MHD_Response *respo
         good = MHD_add_response_header(response, at, value) == MHD_YES;
         at = value + strlen(value) + 1;
     }
-    if (transfer->must_close ||
+    /* Of a chunk's size libmicrohttpd takes lines that end with a bare line feed: who takes them
+     * for something else sees the next request begin elsewhere. */
+    if (transfer->must_close || transfer->is_chunked ||
         atomic_load_explicit(&exchange->server->is_draining, memory_order_relaxed)) {
         good = good && MHD_add_response_header(response, "Connection", "close") == MHD_YES;
     }
@@ -316,6 +326,10 @@ bool http_reply_queue(http_transfer *transfer)
         return false;
     }
     http_peer_reset(transfer->peer, HTTP_PHASE_ANSWER);
+    if (is_whole(transfer)) {
+        atomic_store_explicit(&transfer->peer->moved, transfer->exchange.reply.length,
+                              memory_order_relaxed);
+    }
     transfer->state = HTTP_STATE_SENDING;
     bool queued = response_headers(transfer, response) &&
                   MHD_queue_response(transfer->connection, transfer->exchange.reply.status,

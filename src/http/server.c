@@ -301,11 +301,13 @@ static void count_wait(const grv_call *call, atomic_uint *count)
 /* Waits a little until who came last has been seen: until then nothing counts its request. */
 static void arrivals_wait(http_server *server, const grv_call *patience)
 {
+    struct http_daemon *daemon = server->daemon;
     uint64_t until = grv_now_ns() + SERVER_ARRIVE_NS;
-    do {
+    while ((atomic_load(&daemon->arrived) < atomic_load(&daemon->accepted) ||
+            http_watch_count(server->watch) > atomic_load(&daemon->exchanges)) &&
+           grv_now_ns() < until && !grv_call_check(patience, "server", NULL)) {
         grv_clock_sleep(SERVER_LOOK_NS);
-    } while (http_watch_count(server->watch) > atomic_load(&server->daemon->exchanges) &&
-             grv_now_ns() < until && !grv_call_check(patience, "server", NULL));
+    }
 }
 
 unsigned http_server_stop(http_server *server, const grv_cancel *hurry)

@@ -129,13 +129,12 @@ void http_peer_reset(http_peer *peer, http_phase phase)
 
 /* ---- Who is too slow ---- */
 
-/* Bytes that the client's TCP has taken since the answer began; of a local socket nothing is known
- * but that it lives. */
+/* Bytes that the client's TCP has taken since the answer began. */
 static uint64_t peer_taken(http_peer *peer, uint64_t serial)
 {
     struct tcp_info info = {0};
     socklen_t size = sizeof info;
-    if (!peer->is_tcp || getsockopt(peer->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) {
+    if (getsockopt(peer->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) {
         return 0;
     }
     if (peer->seen_serial != serial) {
@@ -159,7 +158,7 @@ static bool peer_is_slow(const http_watch *watch, http_peer *peer, uint64_t now)
         return false;
     }
     lasted += atomic_load_explicit(&peer->spent_ns, memory_order_relaxed);
-    uint64_t moved = phase == HTTP_PHASE_ANSWER
+    uint64_t moved = phase == HTTP_PHASE_ANSWER && peer->is_tcp
                          ? peer_taken(peer, serial)
                          : atomic_load_explicit(&peer->moved, memory_order_relaxed);
     return lasted > config->idle_ns &&

@@ -35,7 +35,7 @@ struct http_peer {
     atomic_uint phase;
     atomic_uint_fast64_t since_ns; /* of the phase */
     atomic_uint_fast64_t spent_ns; /* in earlier phases like this one of the same body */
-    atomic_uint_fast64_t moved;    /* bytes of the body that the client has sent */
+    atomic_uint_fast64_t moved;    /* bytes of the body that came, or of the answer that went out */
     atomic_uint_fast64_t serial;   /* counts requests and answers */
     uint64_t seen_serial;          /* the watch's: the one that `acked` is about */
     uint64_t acked;                /* the watch's: bytes that TCP had delivered when it began */

@@ -109,6 +109,50 @@ def test_requests_that_can_be_read_in_two_ways(case):
         same(server.request("GET", "/api/blobs").json()["blobs"], [])
 
 
+def test_bare_line_feeds_in_chunks(case):
+    """libmicrohttpd takes them; so the connection ends, and nothing that follows is a request."""
+    with serve(case) as server:
+        for body in (b"2;\nxx\r\n0\r\n\r\n", b"0\n\n", b"2\nxx\n0\n\n", b"2\r\nxx\r\n0\r\n\r\n"):
+            closes_with(server, post(b"Transfer-Encoding: chunked", body=body), 201, 400, 0)
+
+
+def test_targets_that_end_early(case):
+    with serve(case) as server:
+        for target in (b"/api/health\0/../x", b"/api/health\0", b"/api/health?a\0b", b"\0/api/health"):
+            closes_with(server, b"GET " + target + b" HTTP/1.1\r\n" + HEAD + b"\r\n", 400, 0)
+        for target in (b"http://h?x=/api/health", b"http://h", b"https://h/nothing?/api/health"):
+            answer = raw(server, b"GET " + target + b" HTTP/1.1\r\nConnection: close\r\n" + HEAD
+                         + b"\r\n")  # fmt: skip
+            assert statuses(answer)[0] in (400, 404), answer
+        answer = raw(server, b"GET http://h/api/health?x=/no HTTP/1.1\r\nConnection: close\r\n" + HEAD
+                     + b"\r\n")  # fmt: skip
+        same(statuses(answer), [200])
+
+
+def test_web_pages_of_others(case):
+    """A browser sends what any page asks for; a server without tokens must not obey it."""
+    made = case.run("token", "boss", "--scope", "read", "--append", "tokens")
+    token = made.rows()[0][0]
+    page = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    with serve(case) as server:
+        for fields in (page, {"Origin": "null"}, {"Host": f"evil.example:{server.port}"}):
+            for method, path in (("POST", "/api/admin/gc"), ("POST", "/api/blobs"), ("GET", "/api/blobs"),
+                                 ("GET", "/api/health")):  # fmt: skip
+                answer = server.request(method, path, body=b"", headers={**form, **fields})
+                same((method, path, fields, answer.status), (method, path, fields, 403))
+                same(answer.json()["type"], "urn:graviton:problem:forbidden")
+        own = {"Origin": f"http://127.0.0.1:{server.port}"}
+        for fields in (own, {"Sec-Fetch-Site": "same-origin"}, {"Host": "localhost"}, {}):
+            same(server.request("GET", "/api/blobs", headers=fields).status, 200)
+    with serve(case, "--tokens", "tokens") as server:
+        fields = {**page, "Authorization": f"Bearer {token}", "Host": "store.example"}
+        same(server.request("GET", "/api/blobs", headers=fields).status, 200)
+        same(server.request("GET", "/api/blobs", headers=page).status, 401)
+    with serve(case, "--insecure") as server:
+        same(server.request("GET", "/api/blobs", headers={"Host": "store.example"}).status, 200)
+
+
 def test_chunks_that_are_none(case):
     with serve(case) as server:
         for body in (

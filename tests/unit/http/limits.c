@@ -243,6 +243,22 @@ static void long_bodies_are_refused(void **state)
     stop(server);
 }
 
+static void what_is_refused_counts_too(void **state)
+{
+    (void)state;
+    const http_server_config config = {.client_rate = 2};
+    http_server *server = front_start(&config);
+    unsigned limited = 0;
+    for (int i = 0; i < 20; i++) {
+        front_answer answer = front_ask(server, "GET /nothing HTTP/1.1\r\n" HOST "\r\n");
+        assert_true(answer.status == 404 || answer.status == 429);
+        limited += answer.status == 429;
+        front_done(&answer);
+    }
+    assert_true(limited >= 5);
+    stop(server);
+}
+
 static void clients_have_a_rate(void **state)
 {
     (void)state;
@@ -494,6 +510,50 @@ static void a_unix_socket_is_served(void **state)
     test_temp_remove(directory);
 }
 
+static void local_clients_are_let_go_if_they_stand(void **state)
+{
+    (void)state;
+    enum { SIZE = 12000000, STEP = 200000 };
+    static const char request[] =
+        "GET /bytes/12000000 HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n";
+    static uint8_t data[STEP];
+    grv_error error = GRV_ERROR_INIT;
+    char directory[256];
+    test_temp_make(directory);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%.90s/socket", directory);
+    char listen[128];
+    snprintf(listen, sizeof listen, "unix:%s", address.sun_path);
+    const http_server_config config = {
+        .fronts = front_routes, .listen = listen, .idle_ns = SECOND, .rate_min = 1u << 20};
+    http_server *server = NULL;
+    assert_grv_ok(http_server_start(&config, &server, &error));
+    int fds[2];
+    for (int i = 0; i < 2; i++) {
+        fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(connect(fds[i], (struct sockaddr *)(void *)&address, sizeof address), 0);
+        assert_true(front_send(fds[i], request, sizeof request - 1));
+    }
+    /* One reads for three times as long as a client may stand, the other does not read. */
+    size_t total = 0;
+    ssize_t got = 1;
+    while (got > 0) {
+        got = recv(fds[0], data, STEP, MSG_WAITALL);
+        assert_true(got >= 0);
+        total += (size_t)got;
+        grv_clock_sleep(50000000);
+    }
+    assert_true(total > SIZE);
+    for (int i = 0; i < 1000 && atomic_load(&front_open) > 0; i++) {
+        grv_clock_sleep(10000000);
+    }
+    assert_int_equal(atomic_load(&front_open), 0);
+    close(fds[0]);
+    close(fds[1]);
+    stop(server);
+    test_temp_remove(directory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -503,6 +563,7 @@ int main(void)
         cmocka_unit_test(slow_clients_are_let_go),
         cmocka_unit_test(long_bodies_are_refused),
         cmocka_unit_test(clients_have_a_rate),
+        cmocka_unit_test(what_is_refused_counts_too),
         cmocka_unit_test(connections_are_limited),
         cmocka_unit_test(connections_of_a_client_are_limited),
         cmocka_unit_test(tokens_are_asked_for),
@@ -511,6 +572,7 @@ int main(void)
         cmocka_unit_test(a_stop_has_an_end),
         cmocka_unit_test(a_stop_can_be_hurried),
         cmocka_unit_test(a_unix_socket_is_served),
+        cmocka_unit_test(local_clients_are_let_go_if_they_stand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
