@@ -270,6 +270,9 @@ def test_metrics(case):
         same(server.get(blob), data)
         server.request("GET", "/api/blobs/x")
         server.request("GET", "/nowhere")
+        # An exchange may be over a moment after its answer has come.
+        name = "graviton_http_requests_in_flight"
+        wait_until(lambda: samples(server.request("GET", "/metrics").body.decode())[name] == 1)
         answer = server.request("GET", "/metrics")
         same(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8")
         found = samples(answer.body.decode())

@@ -460,7 +460,9 @@ def cut_request(after):
         upstream.connection.sendall(exchange.request.head())
         left = after
         for data in exchange.body():
-            upstream.connection.sendall(data[:left])
+            part = data[:left]
+            framed = b"%x\r\n%s\r\n" % (len(part), part) if exchange.request.chunked else part
+            upstream.connection.sendall(framed)
             left -= len(data)
             if left <= 0:
                 break
