@@ -21,13 +21,13 @@ static int sync_path(const char *path, int flags)
     return close(fd) < 0 || failed ? -1 : 0;
 }
 
-__attribute__((visibility("default"))) int rename(const char *from, const char *to)
+__attribute__((visibility("default"))) int rename(const char *old, const char *new)
 {
     char directory[PATH_MAX];
-    if (snprintf(directory, sizeof directory, "%s", to) >= (int)sizeof directory) {
+    if (snprintf(directory, sizeof directory, "%s", new) >= (int)sizeof directory) {
         return -1;
     }
-    if (sync_path(from, 0) || renameat(AT_FDCWD, from, AT_FDCWD, to)) {
+    if (sync_path(old, 0) || renameat(AT_FDCWD, old, AT_FDCWD, new)) {
         return -1;
     }
     return sync_path(dirname(directory), O_DIRECTORY);
