@@ -61,7 +61,8 @@ static bool in_s3(const blob_store_fixture *fixture)
 
 static bool in_pg(const blob_store_fixture *fixture)
 {
-    return fixture->halves == FIXTURE_PG || fixture->halves == FIXTURE_S3_PG;
+    return fixture->halves == FIXTURE_PG || fixture->halves == FIXTURE_S3_PG ||
+           fixture->halves == FIXTURE_SERVED_S3_PG;
 }
 
 static void services_remove(void)
@@ -194,6 +195,34 @@ static grv_status cas_open(const blob_store_fixture *fixture, const char *direct
     return GRV_OK;
 }
 
+/* ---- Behind a server ---- */
+
+static grv_status served_open(const blob_store_fixture *fixture, const char *directory,
+                              void **ret_context, grv_blob_store **ret_store, grv_error *error)
+{
+    char path[512];
+    char blocks[TEST_S3_BUCKET_SIZE + 16];
+    snprintf(path, sizeof path, "%s/served", directory);
+    blob_store_served served = {.directory = path};
+    if (in_pg(fixture)) {
+        grv_pg *pg;
+        grv_status status = test_postgres_store_open(1, &pg_database, &pg, error);
+        if (status) {
+            return status;
+        }
+        test_postgres_store_close(&pg_database, false);
+        if (!*s3_bucket) {
+            grv_s3 *s3 = test_s3_open();
+            test_s3_make_bucket(s3, s3_bucket);
+            grv_s3_close(s3);
+        }
+        snprintf(blocks, sizeof blocks, "s3://%s/blocks", s3_bucket);
+        served.blocks = blocks;
+        served.meta = ((const test_postgres_store *)pg_database)->conninfo;
+    }
+    return blob_store_server_open(fixture, &served, ret_context, ret_store, error);
+}
+
 #define MEMORY(name, hash, large)                                                                  \
     {                                                                                              \
         name, false, hash, NULL, large, FIXTURE_NONE, memory_open, memory_close, NULL, false,      \
@@ -206,10 +235,11 @@ static grv_status cas_open(const blob_store_fixture *fixture, const char *direct
             halves == FIXTURE_S3 || halves == FIXTURE_S3_PG                                        \
     }
 
-#define SERVED(name, chunker, hash, large)                                                         \
+#define SERVED(name, halves, chunker, hash, large)                                                 \
     {                                                                                              \
-        name, true, hash, chunker, large, FIXTURE_SERVED, blob_store_server_open,                  \
-            blob_store_server_close, NULL, false, false                                            \
+        name, true, hash, chunker, large, halves, served_open, blob_store_server_close,            \
+            halves == FIXTURE_SERVED_S3_PG ? services_remove : NULL,                               \
+            halves == FIXTURE_SERVED_S3_PG, halves == FIXTURE_SERVED_S3_PG                         \
     }
 
 const blob_store_fixture blob_store_fixtures[] = {
@@ -224,8 +254,9 @@ const blob_store_fixture blob_store_fixtures[] = {
     CAS("cas-pg", FIXTURE_PG, "cdc:16K", GRV_HASH_BLAKE3, 6 * MIB),
     CAS("cas-s3-rocks", FIXTURE_S3, "cdc:64K", GRV_HASH_SHA256, 8 * MIB),
     CAS("cas-s3-pg", FIXTURE_S3_PG, "cdc:16K", GRV_HASH_BLAKE3, 6 * MIB),
-    SERVED("remote", "cdc:16K", GRV_HASH_BLAKE3, 12 * MIB),
-    SERVED("remote-sha256", "delimiter:0a", GRV_HASH_SHA256, 6 * MIB),
+    SERVED("remote", FIXTURE_SERVED, "cdc:16K", GRV_HASH_BLAKE3, 12 * MIB),
+    SERVED("remote-sha256", FIXTURE_SERVED, "delimiter:0a", GRV_HASH_SHA256, 6 * MIB),
+    SERVED("remote-s3-pg", FIXTURE_SERVED_S3_PG, "cdc:16K", GRV_HASH_BLAKE3, 6 * MIB),
 };
 
 const size_t blob_store_fixture_count = sizeof blob_store_fixtures / sizeof blob_store_fixtures[0];

@@ -17,7 +17,8 @@ typedef enum fixture_halves {
     FIXTURE_S3,
     FIXTURE_PG,
     FIXTURE_S3_PG,
-    FIXTURE_SERVED /* whatever the server has */
+    FIXTURE_SERVED,      /* behind a server: an embedded store, */
+    FIXTURE_SERVED_S3_PG /* or what many servers share */
 } fixture_halves;
 
 /* One implementation under test. */

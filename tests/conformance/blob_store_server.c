@@ -44,24 +44,28 @@ static int port_find(void)
     return bound ? ntohs(address.sin_port) : -1;
 }
 
-static grv_status server_start(const blob_store_fixture *fixture, const char *directory, int port,
-                               pid_t *ret_pid, grv_error *error)
+static grv_status server_start(const blob_store_fixture *fixture, const blob_store_served *what,
+                               int port, pid_t *ret_pid, grv_error *error)
 {
     char *program = getenv("GRAVITON_PROGRAM");
-    char store[512];
+    char store[600];
+    char blocks[256];
     char log[512];
     char listen[32];
     char chunker[64];
     if (!program) {
         return grv_error_set(error, GRV_INTERNAL, "fixture", "GRAVITON_PROGRAM is not set");
     }
-    snprintf(store, sizeof store, "%s/store", directory);
-    snprintf(log, sizeof log, "%s/log", directory);
+    snprintf(store, sizeof store, "%s%s",
+             what->meta ? "--meta=" : "--store=", what->meta ? what->meta : what->directory);
+    snprintf(blocks, sizeof blocks, "--blocks=%s", what->blocks ? what->blocks : "");
+    snprintf(log, sizeof log, "%s.log", what->directory);
     snprintf(listen, sizeof listen, "127.0.0.1:%d", port);
     snprintf(chunker, sizeof chunker, "%s", fixture->blocks);
     char *hash = fixture->hash == GRV_HASH_SHA256 ? "sha256" : "blake3";
-    char *const words[] = {program,  "serve", "--store",   store,   "--listen", listen,
-                           "--hash", hash,    "--chunker", chunker, NULL};
+    char *const words[] = {program,  "serve", store,       "--listen", listen,
+                           "--hash", hash,    "--chunker", chunker,    what->blocks ? blocks : NULL,
+                           NULL};
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log, O_WRONLY | O_CREAT | O_APPEND,
@@ -120,7 +124,7 @@ void blob_store_server_close(void *context)
     free(it);
 }
 
-grv_status blob_store_server_open(const blob_store_fixture *fixture, const char *directory,
+grv_status blob_store_server_open(const blob_store_fixture *fixture, const blob_store_served *what,
                                   void **ret_context, grv_blob_store **ret_store, grv_error *error)
 {
     served *it = calloc(1, sizeof *it);
@@ -129,7 +133,7 @@ grv_status blob_store_server_open(const blob_store_fixture *fixture, const char 
         free(it);
         return grv_error_set(error, GRV_INTERNAL, "fixture", "no memory or no port");
     }
-    grv_status status = server_start(fixture, directory, port, &it->server, error);
+    grv_status status = server_start(fixture, what, port, &it->server, error);
     if (!status) {
         status = client_open(it, port, error);
     }
