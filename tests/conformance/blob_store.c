@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The conformance suite of port blob_store: every test over every fixture, fresh and, where the
- * store is persistent, opened again between writing and reading. GRV_ONLY=TEXT runs only the tests
- * whose name holds TEXT.
+ * store is persistent, opened again between writing and reading. With the word "served" it runs
+ * those behind a server alone, with "direct" the others. GRV_ONLY=TEXT runs only the tests whose
+ * name holds TEXT.
  */
 #include "blob_store_suite.h"
 #include "postgres_store.h"
@@ -91,8 +92,14 @@ static void add_case(suite_case *it, struct CMUnitTest *unit, size_t *count,
     ++*count;
 }
 
-int main(void)
+static bool is_served(const blob_store_fixture *fixture)
 {
+    return fixture->halves == FIXTURE_SERVED || fixture->halves == FIXTURE_SERVED_S3_PG;
+}
+
+int main(int argc, char **argv)
+{
+    const char *part = argc > 1 ? argv[1] : NULL;
     const struct {
         const suite_test *tests;
         size_t count;
@@ -116,6 +123,9 @@ int main(void)
     size_t count = 0;
     for (size_t f = 0; f < blob_store_fixture_count; f++) {
         const blob_store_fixture *fixture = &blob_store_fixtures[f];
+        if (part && strcmp(part, is_served(fixture) ? "served" : "direct") != 0) {
+            continue;
+        }
         for (size_t g = 0; g < sizeof groups / sizeof groups[0]; g++) {
             for (size_t t = 0; t < groups[g].count; t++) {
                 const suite_test *test = &groups[g].tests[t];
