@@ -390,7 +390,7 @@ def test_a_damaged_block_never_looks_whole(case):
                             .replace(":", "-").encode().decode()))  # fmt: skip
         detail = problem(server.request("GET", path), 500, "corrupt")
         assert case.directory not in detail and "cas" not in detail, detail
-        has(server.said(), "missing")
+        server.says("missing")
         server.stop()
     # A scrub sets aside what is wrong, and a put heals that and what is missing.
     case.run("scrub", "--store", "s", expect=4)

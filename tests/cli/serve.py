@@ -136,7 +136,7 @@ def test_a_second_signal_ends_at_once(case):
         before = time.monotonic()
         same(server.stop(), 0)
         assert 0.5 < time.monotonic() - before < 10
-        has(server.said(), "given up")
+        server.says("given up")
 
 
 def test_load_and_sigterm(case):

@@ -72,6 +72,14 @@ class Server:
         with open(self.log, errors="replace") as log:
             return log.read()
 
+    def says(self, *texts, seconds=30):
+        """Until its log has these: a line comes after the answer that it is about."""
+        end = time.monotonic() + seconds
+        while not all(text in self.said() for text in texts):
+            if time.monotonic() > end:
+                raise RuntimeError(f"not all of {texts} in {self.said()[-4000:]}")
+            time.sleep(0.01)
+
     def wait_ready(self, seconds=READY_SECONDS):
         """Until the port is open; its log where it never is."""
         end = time.monotonic() + seconds
