@@ -200,11 +200,19 @@ static grv_status read_descriptor(store_opening *opening, grv_error *error)
     return status;
 }
 
+/* Opens the blocks where they are there, unless they are open, and reads their superblock. */
+static grv_status look_at_blocks(store_opening *opening, grv_error *error)
+{
+    grv_store *store = opening->store;
+    grv_status status = store->blocks ? GRV_OK : open_blocks(opening, false, error);
+    return !status && store->blocks ? read_superblock(opening, error) : status;
+}
+
 /*
  * A database without blocks that have a superblock belongs to other blocks: a store is named in
  * its bytes first. Refused before the database is opened, because opening one writes to it.
  */
-static grv_status refuse_lone_database(const store_opening *opening, grv_error *error)
+static grv_status refuse_lone_database(store_opening *opening, grv_error *error)
 {
     const grv_store *store = opening->store;
     if (opening->has_superblock || store->place.meta != GRV_META_ROCKS) {
@@ -212,7 +220,11 @@ static grv_status refuse_lone_database(const store_opening *opening, grv_error *
     }
     bool exists = false;
     grv_status status = grv_rocks_exists(store->place.meta_path, &exists, error);
-    if (status || !exists) {
+    if (!status && exists) {
+        /* Another process may have made the store since the blocks were looked at. */
+        status = look_at_blocks(opening, error);
+    }
+    if (status || !exists || opening->has_superblock) {
         return status;
     }
     return grv_error_set(error, GRV_CONFLICT, "store",
@@ -259,10 +271,7 @@ static grv_status open_halves(store_opening *opening, grv_error *error)
     bool over_meta = store->place.blocks == GRV_BLOCKS_KV;
     grv_status status = GRV_OK;
     if (!over_meta) {
-        status = open_blocks(opening, false, error);
-        if (!status && store->blocks) {
-            status = read_superblock(opening, error);
-        }
+        status = look_at_blocks(opening, error);
         if (!status) {
             status = refuse_lone_database(opening, error);
         }
@@ -271,10 +280,7 @@ static grv_status open_halves(store_opening *opening, grv_error *error)
         status = open_meta(opening, META_READ, error);
     }
     if (!status && over_meta) {
-        status = open_blocks(opening, false, error);
-        if (!status && store->blocks) {
-            status = read_superblock(opening, error);
-        }
+        status = look_at_blocks(opening, error);
     }
     if (!status && store->manifests) {
         status = read_descriptor(opening, error);
