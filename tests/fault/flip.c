@@ -61,6 +61,7 @@ typedef struct shared {
     known_blob blobs[BLOBS_MAX];
     size_t content_size;
     uint8_t content[CONTENT_MAX];
+    grv_store_stats counted;
     verdict outcome;
     char note[NOTE_SIZE];
 } shared;
@@ -238,6 +239,18 @@ static void check_blob(grv_blob_store *blobs, const known_blob *known)
     check_content(blobs, known);
 }
 
+/* Goes through the lists of blocks and of commits, which reading a blob has no need of. */
+static void check_count(grv_store *store)
+{
+    grv_error error = GRV_ERROR_INIT;
+    grv_store_stats counted = {0};
+    if (grv_store_count(NULL, store, &counted, &error)) {
+        note_failure("count", &error);
+    } else if (memcmp(&counted, &common->counted, sizeof counted) != 0) {
+        note(WRONG, "the store counts other figures and tells no failure");
+    }
+}
+
 static grv_status open_store(grv_store **ret_store, grv_error *error)
 {
     char meta[PATH_SIZE + 16];
@@ -270,6 +283,7 @@ static void read_store(void)
     for (size_t i = 0; i < common->count; i++) {
         check_blob(blobs, &common->blobs[i]);
     }
+    check_count(store);
     grv_store_close(store);
 }
 
@@ -331,6 +345,9 @@ static grv_status learn(grv_error *error)
         }
     }
     grv_blob_cursor_free(cursor);
+    if (!status) {
+        status = grv_store_count(NULL, store, &common->counted, error);
+    }
     grv_store_close(store);
     return status;
 }
