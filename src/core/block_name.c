@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Names of blocks; docs/format.md has them. */
 #include "core/block_name.h"
+#include "base/digits.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include <string.h>
 
 void grv_block_name_print(const grv_block_key *key, char ret_name[GRV_BLOCK_NAME_SIZE])
 {
-    char hex[2 * GRV_DIGEST_SIZE + 1];
-    grv_digest_hex(&key->digest, hex);
-    snprintf(ret_name, GRV_BLOCK_NAME_SIZE, "%s-%" PRIu32, hex, key->size);
+    char size[GRV_DECIMAL_SIZE];
+    size_t digits = grv_decimal_print(key->size, size);
+    grv_digest_hex(&key->digest, ret_name);
+    ret_name[2 * GRV_DIGEST_SIZE] = '-';
+    memcpy(ret_name + 2 * GRV_DIGEST_SIZE + 1, size, digits + 1);
 }
 
 /* Lower case alone: a block's name is never written otherwise. */

@@ -3,6 +3,8 @@
  * Chunker specifications: text, bounds, equality. A specification that passed the check is all a
  * cutter needs to know, so everything about parameters that may be wrong is said here.
  */
+#include "base/digits.h"
+
 #include <graviton/chunker.h>
 #include <stdio.h>
 #include <string.h>
@@ -206,9 +208,10 @@ void grv_chunker_spec_print(const grv_chunker_spec *spec, char ret_text[GRV_CHUN
         snprintf(ret_text, GRV_CHUNKER_TEXT_SIZE, "fixed:%s", size);
         return;
     case GRV_CHUNKER_DELIMITER:
-        for (size_t i = 0; i < spec->delimiter_size && i < GRV_DELIMITER_MAX; i++) {
-            snprintf(hex + 2 * i, 3, "%02x", spec->delimiter[i]);
-        }
+        grv_hex_print(spec->delimiter,
+                      spec->delimiter_size < GRV_DELIMITER_MAX ? spec->delimiter_size
+                                                               : GRV_DELIMITER_MAX,
+                      hex);
         snprintf(ret_text, GRV_CHUNKER_TEXT_SIZE, "delimiter:%s,%s", hex, size);
         return;
     }

@@ -3,6 +3,8 @@
  * Digests over two libraries: BLAKE3's own C code and OpenSSL's SHA-256. What is here is only the
  * choice between them and the text forms.
  */
+#include "base/digits.h"
+
 #include <blake3.h>
 #include <graviton/digest.h>
 #include <openssl/evp.h>
@@ -76,12 +78,7 @@ int grv_digest_compare(const grv_digest *a, const grv_digest *b)
 
 void grv_digest_hex(const grv_digest *digest, char ret_hex[2 * GRV_DIGEST_SIZE + 1])
 {
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < GRV_DIGEST_SIZE; i++) {
-        ret_hex[2 * i] = digits[digest->bytes[i] >> 4];
-        ret_hex[2 * i + 1] = digits[digest->bytes[i] & 15];
-    }
-    ret_hex[2 * GRV_DIGEST_SIZE] = '\0';
+    grv_hex_print(digest->bytes, GRV_DIGEST_SIZE, ret_hex);
 }
 
 static grv_status sha_failed(grv_error *error)

@@ -3,9 +3,10 @@
  * Block and blob keys: text and sortable bytes. Both kinds share one internal form, so that the
  * two public types cannot drift apart.
  */
+#include "base/digits.h"
+
 #include <graviton/key.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 static int key_compare(const grv_digest *a, uint64_t a_size, const grv_digest *b, uint64_t b_size)
@@ -26,9 +27,14 @@ int grv_blob_key_compare(const grv_blob_key *a, const grv_blob_key *b)
 
 static void key_print(const grv_digest *digest, uint64_t size, char ret_text[GRV_KEY_TEXT_SIZE])
 {
-    char hex[2 * GRV_DIGEST_SIZE + 1];
-    grv_digest_hex(digest, hex);
-    snprintf(ret_text, GRV_KEY_TEXT_SIZE, "%s:%s:%" PRIu64, grv_hash_name(digest->hash), hex, size);
+    const char *name = grv_hash_name(digest->hash);
+    size_t used = strlen(name);
+    memcpy(ret_text, name, used);
+    ret_text[used++] = ':';
+    grv_digest_hex(digest, ret_text + used);
+    used += 2 * GRV_DIGEST_SIZE;
+    ret_text[used++] = ':';
+    grv_decimal_print(size, ret_text + used);
 }
 
 void grv_block_key_print(const grv_block_key *key, char ret_text[GRV_KEY_TEXT_SIZE])

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Replica keys, and sets of locators: a sorted array without repeats. */
+#include "base/digits.h"
 #include "core/wire.h"
 
 #include <assert.h>
@@ -87,9 +88,7 @@ void grv_replica_key_print(const grv_replica_key *key, char ret_text[GRV_REPLICA
     char name[GRV_KEY_TEXT_SIZE];
     if (key->kind == GRV_REPLICA_PACK) {
         char hex[2 * GRV_SESSION_ID_SIZE + 1];
-        for (size_t i = 0; i < GRV_SESSION_ID_SIZE; i++) {
-            snprintf(hex + 2 * i, 3, "%02x", key->of.pack.session[i]);
-        }
+        grv_hex_print(key->of.pack.session, GRV_SESSION_ID_SIZE, hex);
         snprintf(ret_text, GRV_REPLICA_KEY_TEXT_SIZE, "pack:%s:%" PRIu64, hex, key->of.pack.number);
     } else if (key->kind == GRV_REPLICA_BLOB) {
         grv_blob_key_print(&key->of.blob, name);

@@ -42,11 +42,12 @@ static grv_status get_look_up(http_exchange *exchange, get_state *get, bool has_
     if (!status) {
         const grv_attribute *type = grv_attributes_get(&attributes, GRV_ATTRIBUTE_CONTENT_TYPE);
         const grv_attribute *name = grv_attributes_get(&attributes, GRV_ATTRIBUTE_FILE_NAME);
-        bool is_type =
-            type && http_media_type_is_valid(grv_bytes_of(type->value, type->value_size));
-        snprintf(get->type, sizeof get->type, "%.*s",
-                 is_type ? (int)type->value_size : (int)sizeof TYPE_DEFAULT - 1,
-                 is_type ? (const char *)type->value : TYPE_DEFAULT);
+        grv_bytes shown = grv_bytes_of(TYPE_DEFAULT, sizeof TYPE_DEFAULT - 1);
+        if (type && http_media_type_is_valid(grv_bytes_of(type->value, type->value_size))) {
+            shown = grv_bytes_of(type->value, type->value_size);
+        }
+        memcpy(get->type, shown.data, shown.size);
+        get->type[shown.size] = '\0';
         http_disposition_print(name ? grv_bytes_of(name->value, name->value_size)
                                     : grv_bytes_of("", 0),
                                get->disposition);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* GET /api/store: what a client asks first; and the front end's table. */
+#include "base/digits.h"
 #include "http/api.h"
 #include "http/text.h"
-
-#include <stdio.h>
 
 #define INTERFACE_VERSION 1
 
@@ -19,9 +18,7 @@ static grv_status store_run(http_exchange *exchange, grv_error *error)
     const grv_store_info *info = grv_store_get_info(server->store);
     char id[2 * GRV_STORE_ID_SIZE + 1];
     char chunker[GRV_CHUNKER_TEXT_SIZE];
-    for (size_t i = 0; i < GRV_STORE_ID_SIZE; i++) {
-        snprintf(id + 2 * i, 3, "%02x", info->id[i]);
-    }
+    grv_hex_print(info->id, GRV_STORE_ID_SIZE, id);
     grv_chunker_spec_print(&info->chunker, chunker);
     bool has_hash = info->hash != GRV_HASH_NONE;
     bool has_references = (server->blobs->capabilities & GRV_BLOB_CAP_REFS) != 0;

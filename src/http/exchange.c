@@ -11,6 +11,8 @@
  */
 #include "http/exchange.h"
 
+#include "base/digits.h"
+#include "core/wire.h"
 #include "http/auth.h"
 #include "http/daemon.h"
 #include "http/fields.h"
@@ -21,7 +23,6 @@
 #include "http/rate.h"
 #include "http/router.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,8 +80,9 @@ void *http_exchange_begin(void *server, const char *uri, struct MHD_Connection *
     transfer->started_ns = grv_now_ns();
     transfer->drop_max = HTTP_DROP_MAX;
     uint64_t serial = atomic_fetch_add_explicit(&self->daemon->serial, 1, memory_order_relaxed);
-    snprintf(transfer->exchange.request_id, sizeof transfer->exchange.request_id, "%016" PRIx64,
-             serial_mix(self->daemon->seed + serial));
+    uint8_t id[8];
+    grv_wire_put_u64be(id, serial_mix(self->daemon->seed + serial));
+    grv_hex_print(id, sizeof id, transfer->exchange.request_id);
     grv_buffer_init(&transfer->exchange.reply.text, SIZE_MAX);
     grv_buffer_init(&transfer->exchange.reply.headers, HTTP_JSON_MAX);
     exchange_target(transfer, uri, size);

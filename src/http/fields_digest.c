@@ -5,7 +5,6 @@
  */
 #include "http/fields.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* Where a parser is. */
@@ -275,11 +274,12 @@ grv_status http_digests_parse(const char *name, const char *field, http_digests 
 
 void http_digest_print(const grv_digest *digest, char ret_text[HTTP_DIGEST_TEXT_SIZE])
 {
-    uint8_t room[4 * (GRV_DIGEST_SIZE / 3 + 1)];
-    grv_buffer text = {room, 0, sizeof room, sizeof room};
+    const char *name = digest->hash == GRV_HASH_SHA256 ? "sha-256=:" : "blake3=:";
+    size_t used = strlen(name);
+    memcpy(ret_text, name, used);
+    size_t room = 4 * (GRV_DIGEST_SIZE / 3 + 1);
+    grv_buffer text = {(uint8_t *)ret_text + used, 0, room, room};
     /* 32 bytes fill the room, so that this cannot fail. */
     (void)http_base64_encode(grv_bytes_of(digest->bytes, sizeof digest->bytes), false, &text, NULL);
-    snprintf(ret_text, HTTP_DIGEST_TEXT_SIZE,
-             "%s=:%.*s:", digest->hash == GRV_HASH_SHA256 ? "sha-256" : "blake3", (int)text.size,
-             (const char *)text.data);
+    memcpy(ret_text + used + text.size, ":", 2);
 }

@@ -240,10 +240,12 @@ void http_disposition_print(grv_bytes name, char ret_text[HTTP_DISPOSITION_SIZE]
 {
     static const char hex[] = "0123456789ABCDEF";
     name = name_cut(last_component(name));
-    size_t used = (size_t)snprintf(ret_text, HTTP_DISPOSITION_SIZE, "attachment");
+    static const char kind[] = "attachment";
+    memcpy(ret_text, kind, sizeof kind);
     if (name.size == 0) {
         return;
     }
+    size_t used = sizeof kind - 1;
     used += (size_t)snprintf(ret_text + used, HTTP_DISPOSITION_SIZE - used, "; filename=\"");
     bool is_ascii = true;
     for (size_t i = 0; i < name.size; i++) {

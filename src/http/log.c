@@ -4,6 +4,7 @@
  * that no request makes a line that a pipe would tear.
  */
 #include "http/log.h"
+#include "base/digits.h"
 #include "http/text.h"
 #include "os/clock.h"
 
@@ -132,10 +133,10 @@ static void line_quote(log_line *line, grv_bytes text, size_t max)
 static bool is_plain(const char *text, size_t size)
 {
     bool good = size > 0;
-    for (size_t i = 0; good && i < size; i++) {
+    for (size_t i = 0; i < size; i++) { /* all of them at once, where the processor can */
         char c = text[i];
-        good = (c >= 'a' && c <= 'z') || (c >= '-' && c <= ':') || (c >= 'A' && c <= 'Z') ||
-               c == '_' || c == '%' || c == '+' || c == ',' || c == '@' || c == '[' || c == ']';
+        good &= ((c >= 'a') & (c <= 'z')) | ((c >= '+') & (c <= ':')) | ((c >= '@') & (c <= '[')) |
+                (c == '_') | (c == '%') | (c == ']');
     }
     return good;
 }
@@ -279,15 +280,12 @@ static const char *request_level(unsigned status, const grv_error *cause)
 
 static void line_trace(log_line *line, const grv_call *call)
 {
-    static const char digits[] = "0123456789abcdef";
-    char text[33] = "";
-    uint8_t any = 0;
-    for (size_t i = 0; i < 16; i++) {
-        text[2 * i] = digits[call->trace_id[i] >> 4];
-        text[2 * i + 1] = digits[call->trace_id[i] & 15];
-        any |= call->trace_id[i];
+    static const uint8_t none[sizeof call->trace_id];
+    char text[2 * sizeof call->trace_id + 1];
+    if (memcmp(call->trace_id, none, sizeof none) != 0) {
+        grv_hex_print(call->trace_id, sizeof call->trace_id, text);
+        line_text(line, "trace_id", text, LOG_NAME_MAX);
     }
-    line_text(line, "trace_id", any ? text : NULL, LOG_NAME_MAX);
 }
 
 static void line_milliseconds(log_line *line, const char *name, uint64_t duration_ns)

@@ -4,6 +4,7 @@
  * before anything is read: the texts between the ranges are made when the source is, and a range
  * that gives fewer bytes than it has, or more, ends the body with an error, never cleanly.
  */
+#include "base/digits.h"
 #include "http/api.h"
 #include "http/fields.h"
 #include "os/random.h"
@@ -140,8 +141,8 @@ grv_status http_boundary_make(char ret_boundary[HTTP_BOUNDARY_SIZE], grv_error *
 {
     uint8_t bytes[(HTTP_BOUNDARY_SIZE - 1) / 2];
     grv_status status = grv_random_fill(bytes, sizeof bytes, error);
-    for (size_t i = 0; i < sizeof bytes && !status; i++) {
-        snprintf(ret_boundary + 2 * i, 3, "%02x", bytes[i]);
+    if (!status) {
+        grv_hex_print(bytes, sizeof bytes, ret_boundary);
     }
     return status;
 }

@@ -18,36 +18,43 @@
 #define REPLY_BLOCK ((size_t)128 << 10)
 #define EVENT_BLOCK ((size_t)16 << 10)
 #define EVENT_MAX   ((size_t)1 << 20)
+/* Bytes of the headers of most answers, at most. */
+#define HEADERS_USUAL ((size_t)1024)
 
 /* ---- What routes call ---- */
 
-static bool value_is_clean(const char *value)
+static bool value_is_clean(const char *value, size_t size)
 {
-    for (; *value; value++) {
-        if (((unsigned char)*value < 0x20 && *value != '\t') || *value == 0x7f) {
-            return false;
-        }
+    bool clean = true;
+    for (size_t i = 0; i < size; i++) {
+        clean &= ((unsigned char)value[i] >= 0x20 || value[i] == '\t') & (value[i] != 0x7f);
     }
-    return true;
+    return clean;
 }
 
 grv_status http_reply_header(http_exchange *exchange, const char *name, const char *value,
                              grv_error *error)
 {
     grv_buffer *headers = &exchange->reply.headers;
-    size_t before = headers->size;
-    if (!value_is_clean(value)) {
+    size_t name_size = strlen(name) + 1;
+    size_t value_size = strlen(value) + 1;
+    if (!value_is_clean(value, value_size - 1)) {
         return grv_error_set(error, GRV_INTERNAL, "reply", "header %s has a control character",
                              name);
     }
-    grv_status status = grv_buffer_append(headers, grv_bytes_of(name, strlen(name) + 1), error);
-    if (!status) {
-        status = grv_buffer_append(headers, grv_bytes_of(value, strlen(value) + 1), error);
+    /* Mostly there are several: room for all of them at the first. */
+    size_t room = name_size + value_size;
+    if (headers->capacity == 0 && room < HEADERS_USUAL) {
+        room = HEADERS_USUAL;
     }
+    grv_status status = grv_buffer_reserve(headers, room, error);
     if (status) {
-        headers->size = before;
+        return status;
     }
-    return status;
+    memcpy(headers->data + headers->size, name, name_size);
+    memcpy(headers->data + headers->size + name_size, value, value_size);
+    headers->size += name_size + value_size;
+    return GRV_OK;
 }
 
 /* Begins a reply. */

@@ -212,18 +212,10 @@ static void allow_add(char *allow, const char *method)
     }
 }
 
-http_found http_router_find(const http_router *router, const char *method, char *path,
-                            const http_route **ret_route, char *ret_params[HTTP_PARAMS_MAX],
-                            char ret_allow[HTTP_ALLOW_SIZE])
+/* The methods of a path that has none for the request. */
+static http_found methods_allowed(const http_router *router, char *const *segments, size_t count,
+                                  char ret_allow[HTTP_ALLOW_SIZE])
 {
-    char *segments[HTTP_SEGMENTS_MAX];
-    size_t count = 0;
-    http_found found = path_split(path, segments, &count);
-    if (found) {
-        return found;
-    }
-    const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
-    const router_entry *match = NULL;
     bool is_known = false;
     ret_allow[0] = '\0';
     for (size_t i = 0; i < router->count; i++) {
@@ -236,16 +228,34 @@ http_found http_router_find(const http_router *router, const char *method, char 
         if (strcmp(entry->route->method, "GET") == 0) {
             allow_add(ret_allow, "HEAD");
         }
-        if (!match && strcmp(entry->route->method, wanted) == 0) {
-            match = entry;
-        }
     }
     if (!is_known) {
         return HTTP_FOUND_NOTHING;
     }
     allow_add(ret_allow, "OPTIONS");
+    return HTTP_FOUND_METHODS;
+}
+
+http_found http_router_find(const http_router *router, const char *method, char *path,
+                            const http_route **ret_route, char *ret_params[HTTP_PARAMS_MAX],
+                            char ret_allow[HTTP_ALLOW_SIZE])
+{
+    char *segments[HTTP_SEGMENTS_MAX];
+    size_t count = 0;
+    http_found found = path_split(path, segments, &count);
+    if (found) {
+        return found;
+    }
+    const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
+    const router_entry *match = NULL;
+    for (size_t i = 0; i < router->count && !match; i++) {
+        const router_entry *entry = &router->entries[i];
+        if (entry_matches(entry, segments, count) && strcmp(entry->route->method, wanted) == 0) {
+            match = entry;
+        }
+    }
     if (!match) {
-        return HTTP_FOUND_METHODS;
+        return methods_allowed(router, segments, count, ret_allow);
     }
     for (size_t i = 0, params = 0; i < count; i++) {
         if (!match->segments[i]) {

@@ -28,8 +28,8 @@ void http_router_free(http_router *router);
 
 /*
  * Finds the route of `method` (HEAD counts as GET) for `path`, which is decoded in place: of
- * HTTP_FOUND the parameters point into it. Of HTTP_FOUND and HTTP_FOUND_METHODS `ret_allow` is
- * filled. Thread-safe.
+ * HTTP_FOUND the parameters point into it, of HTTP_FOUND_METHODS `ret_allow` is filled.
+ * Thread-safe.
  */
 http_found http_router_find(const http_router *router, const char *method, char *path,
                             const http_route **ret_route, char *ret_params[HTTP_PARAMS_MAX],

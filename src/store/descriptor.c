@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Descriptor and superblock as JSON: strict to read, stable to write. */
 #include "store/descriptor.h"
+#include "base/digits.h"
 
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,9 +15,7 @@ static const char *half_name(grv_half half)
 void grv_store_id_print(const uint8_t id[GRV_STORE_ID_SIZE],
                         char ret_text[2 * GRV_STORE_ID_SIZE + 1])
 {
-    for (size_t i = 0; i < GRV_STORE_ID_SIZE; i++) {
-        snprintf(ret_text + 2 * i, 3, "%02x", id[i]);
-    }
+    grv_hex_print(id, GRV_STORE_ID_SIZE, ret_text);
 }
 
 static bool id_parse(const char *text, uint8_t ret_id[GRV_STORE_ID_SIZE])

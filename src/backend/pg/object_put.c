@@ -10,6 +10,7 @@
  */
 #include "backend/pg/objects.h"
 
+#include "base/digits.h"
 #include "os/random.h"
 
 #include <stdlib.h>
@@ -36,12 +37,7 @@ static const grv_pg_statement copy_object = {
 /* The tag of what an id was drawn for: its hexadecimal digits. */
 static void tag_print(const uint8_t id[GRV_PG_CONTENT_ID_SIZE], char *ret_tag)
 {
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < GRV_PG_CONTENT_ID_SIZE; i++) {
-        ret_tag[2 * i] = digits[id[i] >> 4];
-        ret_tag[2 * i + 1] = digits[id[i] & 15];
-    }
-    ret_tag[2 * GRV_PG_CONTENT_ID_SIZE] = '\0';
+    grv_hex_print(id, GRV_PG_CONTENT_ID_SIZE, ret_tag);
 }
 
 /* Takes the time from the answer of a naming, and deletes the content that lost its name by it. */

@@ -9,6 +9,7 @@
 #include "backend/pg/scala.h"
 
 #include "backend/pg/pool.h"
+#include "base/digits.h"
 #include "core/manifest.h"
 
 #include <assert.h>
@@ -124,14 +125,9 @@ static grv_status no_such_blob(const grv_blob_key *key, grv_error *error)
 static grv_status refuse_key(grv_status status, const grv_scala_name *name, grv_bytes hash,
                              int64_t size, const char *why, grv_error *error)
 {
-    static const char digits[] = "0123456789abcdef";
     char hex[2 * (GRV_DIGEST_SIZE + 1) + 1];
     size_t shown = hash.size <= GRV_DIGEST_SIZE ? hash.size : GRV_DIGEST_SIZE;
-    for (size_t i = 0; i < shown; i++) {
-        hex[2 * i] = digits[hash.data[i] >> 4];
-        hex[2 * i + 1] = digits[hash.data[i] & 15];
-    }
-    hex[2 * shown] = '\0';
+    grv_hex_print(hash.data, shown, hex);
     return grv_error_set(error, status, ORIGIN, "blob %s:%s%s:%" PRId64 ": %s", name->text, hex,
                          hash.size > shown ? "…" : "", size, why);
 }

@@ -5,7 +5,6 @@
  * knows its own object again.
  */
 #include "backend/s3/blocks.h"
-#include "os/random.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -77,19 +76,12 @@ static grv_status super_put(const grv_call *call, grv_s3_blocks *blocks, const c
                             const char *value, grv_bytes superblock, bool *ret_written,
                             grv_error *error)
 {
-    static const char digits[] = "0123456789abcdef";
     char name[GRV_S3_NAME_SIZE];
     char put_id[GRV_S3_PUT_ID_SIZE + 1];
-    uint8_t random[GRV_S3_PUT_ID_SIZE / 2];
-    grv_status status = grv_random_fill(random, sizeof random, error);
+    grv_status status = grv_s3_put_id_draw(put_id, error);
     if (status) {
         return status;
     }
-    for (size_t i = 0; i < sizeof random; i++) {
-        put_id[2 * i] = digits[random[i] >> 4];
-        put_id[2 * i + 1] = digits[random[i] & 15];
-    }
-    put_id[GRV_S3_PUT_ID_SIZE] = '\0';
     grv_s3_super_name(blocks, name);
     const grv_s3_pair headers[] = {
         {condition, value},

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The client as the ports see it: opening and closing, submitting requests and waiting for them. */
 #include "backend/s3/client.h"
+#include "base/digits.h"
 #include "base/wait.h"
+#include "os/random.h"
 
 #include <libxml/parser.h>
 #include <openssl/crypto.h>
@@ -246,4 +248,14 @@ grv_status grv_s3_key_check(const char *path, grv_error *error)
         at += more;
     }
     return GRV_OK;
+}
+
+grv_status grv_s3_put_id_draw(char ret_id[GRV_S3_PUT_ID_SIZE + 1], grv_error *error)
+{
+    uint8_t bytes[GRV_S3_PUT_ID_SIZE / 2];
+    grv_status status = grv_random_fill(bytes, sizeof bytes, error);
+    if (!status) {
+        grv_hex_print(bytes, sizeof bytes, ret_id);
+    }
+    return status;
 }

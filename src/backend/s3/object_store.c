@@ -5,7 +5,6 @@
  */
 #include "backend/s3/objects.h"
 #include "os/clock.h"
-#include "os/random.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -81,22 +80,6 @@ grv_status grv_s3_objects_info(const char *etag, uint64_t size, uint64_t modifie
                             .modified_ns = modified_ns - modified_ns % SECOND_NS};
     memcpy(info.tag, etag, strlen(etag) + 1);
     *ret_info = info;
-    return GRV_OK;
-}
-
-grv_status grv_s3_put_id_draw(char ret_id[GRV_S3_PUT_ID_SIZE + 1], grv_error *error)
-{
-    static const char digits[] = "0123456789abcdef";
-    uint8_t bytes[GRV_S3_PUT_ID_SIZE / 2];
-    grv_status status = grv_random_fill(bytes, sizeof bytes, error);
-    if (status) {
-        return status;
-    }
-    for (size_t i = 0; i < sizeof bytes; i++) {
-        ret_id[2 * i] = digits[bytes[i] >> 4];
-        ret_id[2 * i + 1] = digits[bytes[i] & 15];
-    }
-    ret_id[GRV_S3_PUT_ID_SIZE] = '\0';
     return GRV_OK;
 }
 

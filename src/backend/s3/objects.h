@@ -84,9 +84,6 @@ grv_status grv_s3_objects_ask(const grv_call *call, grv_s3_objects *store,
 grv_status grv_s3_objects_info(const char *etag, uint64_t size, uint64_t modified_ns,
                                grv_object_info *ret_info, grv_error *error);
 
-/* Draws the name of one put. */
-grv_status grv_s3_put_id_draw(char ret_id[GRV_S3_PUT_ID_SIZE + 1], grv_error *error);
-
 /*
  * The info of an object that a put or copy of the name `put_id` has just made, with `size` bytes
  * and this ETag ("" where the service did not say). Where others have replaced or removed it since,

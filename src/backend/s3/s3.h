@@ -144,6 +144,9 @@ grv_status grv_s3_key_check(const char *path, grv_error *error);
 grv_status grv_s3_encode_source(const char *bucket, const char *key, char *ret_text, size_t size,
                                 grv_error *error);
 
+/* Draws the name of one put. */
+grv_status grv_s3_put_id_draw(char ret_id[GRV_S3_PUT_ID_SIZE + 1], grv_error *error);
+
 /* ---- XML of answers: xml.c, answer.c, list.c ---- */
 
 /* Most levels of a document, and most bytes of the text of one element. */

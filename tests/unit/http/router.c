@@ -44,14 +44,15 @@ static void paths_find_their_routes(void **state)
         const char *params[2];
         const char *allow;
     } cases[] = {
-        {"GET", "/a", HTTP_FOUND, "a_get", {NULL, NULL}, "GET, HEAD, POST, OPTIONS"},
+        {"GET", "/a", HTTP_FOUND, "a_get", {NULL, NULL}, NULL},
         {"HEAD", "/a", HTTP_FOUND, "a_get", {NULL, NULL}, NULL},
         {"POST", "/%61", HTTP_FOUND, "a_post", {NULL, NULL}, NULL},
         {"PATCH", "/a", HTTP_FOUND_METHODS, NULL, {NULL, NULL}, "GET, HEAD, POST, OPTIONS"},
         {"get", "/a", HTTP_FOUND_METHODS, NULL, {NULL, NULL}, NULL},
-        {"GET", "/a/x%3Ay", HTTP_FOUND, "one", {"x:y", NULL}, "GET, HEAD, PUT, OPTIONS"},
+        {"GET", "/a/x%3Ay", HTTP_FOUND, "one", {"x:y", NULL}, NULL},
+        {"POST", "/a/x", HTTP_FOUND_METHODS, NULL, {NULL, NULL}, "GET, HEAD, PUT, OPTIONS"},
         {"PUT", "/a/x", HTTP_FOUND, "put", {"x", NULL}, NULL},
-        {"DELETE", "/a/1/b/%C3%A4", HTTP_FOUND, "two", {"1", "\xc3\xa4"}, "DELETE, OPTIONS"},
+        {"DELETE", "/a/1/b/%C3%A4", HTTP_FOUND, "two", {"1", "\xc3\xa4"}, NULL},
         {"HEAD", "/a/1/b/2", HTTP_FOUND_METHODS, NULL, {NULL, NULL}, "DELETE, OPTIONS"},
         {"GET", "/c:d", HTTP_FOUND, "colon", {NULL, NULL}, NULL},
         {"GET", "/c%3ad", HTTP_FOUND, "colon", {NULL, NULL}, NULL},
