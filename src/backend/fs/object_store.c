@@ -18,14 +18,12 @@
 grv_status grv_fs_objects_find(const grv_fs_objects *store, const char *name,
                                grv_fs_objects_bucket **ret_bucket, grv_error *error)
 {
-    for (size_t i = 0; i < store->bucket_count; i++) {
-        if (strcmp(store->buckets[i].name, name) == 0) {
-            *ret_bucket = &store->buckets[i];
-            return GRV_OK;
-        }
+    size_t index = 0;
+    grv_status status = grv_buckets_find(&store->names, name, &index, error);
+    if (!status) {
+        *ret_bucket = &store->buckets[index];
     }
-    return grv_error_set(error, GRV_INVALID_ARGUMENT, ORIGIN,
-                         "this store has no bucket " GRV_FS_OBJECTS_SCHEME "://%s", name);
+    return status;
 }
 
 static grv_status fs_objects_head(const grv_call *call, grv_object_store *base,
@@ -197,16 +195,16 @@ static grv_status fs_objects_remove(const grv_call *call, grv_mutable_object_sto
 static void fs_objects_free(grv_object_store *base)
 {
     grv_fs_objects *store = (grv_fs_objects *)base;
-    for (size_t i = 0; i < store->bucket_count; i++) {
+    for (size_t i = 0; i < store->names.count; i++) {
         grv_fs_objects_bucket *bucket = &store->buckets[i];
-        if (bucket->temp_fd >= 0) {
-            (void)grv_file_close(bucket->temp_fd, bucket->name, NULL); /* it was open to read */
+        if (bucket->temp_fd >= 0) { /* both were open to read */
+            (void)grv_file_close(bucket->temp_fd, store->names.names[i], NULL);
         }
         if (bucket->fd >= 0) {
-            (void)grv_file_close(bucket->fd, bucket->name, NULL);
+            (void)grv_file_close(bucket->fd, store->names.names[i], NULL);
         }
-        free(bucket->name);
     }
+    grv_buckets_done(&store->names);
     free(store->buckets);
     pthread_mutex_destroy(&store->lock);
     free(store);
@@ -227,45 +225,15 @@ static const grv_mutable_object_store_ops fs_objects_ops = {
     .copy = grv_fs_objects_copy,
 };
 
-/* A bucket's name must be able to stand in a locator, and only once in a store. */
-static grv_status bucket_check(const grv_fs_objects *store, const char *name, grv_error *error)
-{
-    grv_locator locator = {.scheme = GRV_FS_OBJECTS_SCHEME, .path = "x"};
-    size_t size = strlen(name);
-    char text[GRV_LOCATOR_TEXT_SIZE];
-    grv_status status = GRV_OK;
-    if (size <= GRV_LOCATOR_BUCKET_MAX) {
-        memcpy(locator.bucket, name, size);
-        grv_locator_print(&locator, text);
-        status = grv_locator_parse(grv_bytes_of(text, strlen(text)), &locator, error);
-    }
-    if (size > GRV_LOCATOR_BUCKET_MAX || status || strcmp(locator.bucket, name) != 0) {
-        return grv_error_set(error, GRV_INVALID_ARGUMENT, ORIGIN,
-                             "bad bucket name \"%.60s\": want 1 to %u bytes without \"/\" or "
-                             "control characters",
-                             name, GRV_LOCATOR_BUCKET_MAX);
-    }
-    for (size_t i = 0; i < store->bucket_count; i++) {
-        if (strcmp(store->buckets[i].name, name) == 0) {
-            return grv_error_set(error, GRV_INVALID_ARGUMENT, ORIGIN, "two buckets %s", name);
-        }
-    }
-    return GRV_OK;
-}
-
 static grv_status bucket_open(grv_fs_objects *store, const grv_fs_bucket *config, bool create,
                               grv_error *error)
 {
-    grv_status status = bucket_check(store, config->name, error);
+    grv_fs_objects_bucket *bucket = &store->buckets[store->names.count];
+    *bucket = (grv_fs_objects_bucket){.fd = -1, .temp_fd = -1};
+    grv_status status = grv_buckets_add(&store->names, config->name, error);
     if (status) {
         return status;
     }
-    grv_fs_objects_bucket *bucket = &store->buckets[store->bucket_count];
-    *bucket = (grv_fs_objects_bucket){.name = strdup(config->name), .fd = -1, .temp_fd = -1};
-    if (!bucket->name) {
-        return grv_error_set(error, GRV_LIMIT_EXCEEDED, ORIGIN, "no memory for a bucket's name");
-    }
-    store->bucket_count++;
     status = grv_directory_open(AT_FDCWD, config->directory, create, &bucket->fd, error);
     if (status) {
         grv_error_prefix(error, "bucket %s://%s", GRV_FS_OBJECTS_SCHEME, config->name);
@@ -276,7 +244,14 @@ static grv_status bucket_open(grv_fs_objects *store, const grv_fs_bucket *config
 static grv_status store_setup(grv_fs_objects *store, const grv_fs_objects_config *config,
                               grv_error *error)
 {
-    grv_status status = grv_random_fill(&store->temp_id, sizeof store->temp_id, error);
+    grv_status status =
+        grv_buckets_init(&store->names, ORIGIN, GRV_FS_OBJECTS_SCHEME, config->bucket_count, error);
+    if (!status) {
+        store->buckets = calloc(config->bucket_count, sizeof *store->buckets);
+        status = store->buckets
+                     ? grv_random_fill(&store->temp_id, sizeof store->temp_id, error)
+                     : grv_error_set(error, GRV_LIMIT_EXCEEDED, ORIGIN, "no memory for a store");
+    }
     for (size_t i = 0; !status && i < config->bucket_count; i++) {
         status = bucket_open(store, &config->buckets[i], config->create, error);
     }
@@ -286,14 +261,8 @@ static grv_status store_setup(grv_fs_objects *store, const grv_fs_objects_config
 grv_status grv_object_store_fs_new(const grv_fs_objects_config *config,
                                    grv_mutable_object_store **ret_store, grv_error *error)
 {
-    if (config->bucket_count == 0) {
-        return grv_error_set(error, GRV_INVALID_ARGUMENT, ORIGIN, "an object store needs a bucket");
-    }
     grv_fs_objects *store = calloc(1, sizeof *store);
-    grv_fs_objects_bucket *buckets = calloc(config->bucket_count, sizeof *buckets);
-    if (!store || !buckets) {
-        free(store);
-        free(buckets);
+    if (!store) {
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, ORIGIN, "no memory for a store");
     }
     grv_status status = grv_mutable_object_store_init(
@@ -305,10 +274,8 @@ grv_status grv_object_store_fs_new(const grv_fs_objects_config *config,
     }
     if (status) {
         free(store);
-        free(buckets);
         return status;
     }
-    store->buckets = buckets;
     status = store_setup(store, config, error);
     if (status) {
         fs_objects_free(&store->base.base);

@@ -9,6 +9,8 @@
 #ifndef GRV_BACKEND_FS_OBJECTS_H
 #define GRV_BACKEND_FS_OBJECTS_H
 
+#include "port/buckets.h"
+
 #include <graviton/backend/fs.h>
 #include <pthread.h>
 #include <sys/stat.h>
@@ -64,20 +66,19 @@ typedef struct grv_fs_settled {
 } grv_fs_settled;
 
 typedef struct grv_fs_objects_bucket {
-    char *name;
     int fd;      /* the directory */
     int temp_fd; /* GRV_FS_OBJECTS_TEMP in it, -1 until the first put; atomic */
 } grv_fs_objects_bucket;
 
 typedef struct grv_fs_objects {
     grv_mutable_object_store base;
-    grv_fs_objects_bucket *buckets;
-    size_t bucket_count;
-    uint64_t temp_id;     /* random: temporary names of two processes never meet */
-    uint64_t temp_number; /* atomic */
-    uint64_t stamp_ns;    /* last time given to a file; atomic */
-    int sync_failed;      /* a directory could not be synced; atomic */
-    pthread_mutex_t lock; /* guards settled */
+    grv_buckets names;
+    grv_fs_objects_bucket *buckets; /* as many */
+    uint64_t temp_id;               /* random: temporary names of two processes never meet */
+    uint64_t temp_number;           /* atomic */
+    uint64_t stamp_ns;              /* last time given to a file; atomic */
+    int sync_failed;                /* a directory could not be synced; atomic */
+    pthread_mutex_t lock;           /* guards settled */
     grv_fs_settled settled[GRV_FS_SETTLED];
 } grv_fs_objects;
 

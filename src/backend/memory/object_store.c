@@ -7,6 +7,7 @@
  */
 #include "backend/memory/blob_content.h"
 #include "os/clock.h"
+#include "port/buckets.h"
 
 #include <graviton/backend/memory.h>
 #include <inttypes.h>
@@ -34,8 +35,7 @@ typedef struct memory_object {
 
 typedef struct memory_store {
     grv_mutable_object_store base;
-    char **buckets;
-    size_t bucket_count;
+    grv_buckets buckets;
     uint64_t size_max;
     pthread_mutex_t lock; /* guards all below */
     uint64_t held;        /* bytes of objects, and of sinks and sources under way */
@@ -91,20 +91,7 @@ static grv_status already_exists(const memory_store *store, const memory_object 
 {
     return grv_error_set(error, GRV_ALREADY_EXISTS, ORIGIN,
                          "there is an object " SCHEME "://%s/%.200s already",
-                         store->buckets[object->bucket], object->path);
-}
-
-static grv_status find_bucket(const memory_store *store, const char *name, size_t *ret_bucket,
-                              grv_error *error)
-{
-    for (size_t i = 0; i < store->bucket_count; i++) {
-        if (strcmp(store->buckets[i], name) == 0) {
-            *ret_bucket = i;
-            return GRV_OK;
-        }
-    }
-    return grv_error_set(error, GRV_INVALID_ARGUMENT, ORIGIN,
-                         "this store has no bucket " SCHEME "://%s", name);
+                         store->buckets.names[object->bucket], object->path);
 }
 
 /* ---- bytes ---- */
@@ -140,7 +127,7 @@ static grv_status object_new(const memory_store *store, const grv_locator *locat
                              memory_object **ret_object, grv_error *error)
 {
     size_t bucket = 0;
-    grv_status status = find_bucket(store, locator->bucket, &bucket, error);
+    grv_status status = grv_buckets_find(&store->buckets, locator->bucket, &bucket, error);
     if (status) {
         return status;
     }
@@ -389,7 +376,7 @@ static grv_status take(const grv_call *call, memory_store *store, const grv_loca
     size_t bucket = 0;
     grv_status status = grv_call_check(call, ORIGIN, error);
     if (!status) {
-        status = find_bucket(store, locator->bucket, &bucket, error);
+        status = grv_buckets_find(&store->buckets, locator->bucket, &bucket, error);
     }
     if (status) {
         return status;
@@ -459,7 +446,7 @@ static grv_status memory_objects_remove(const grv_call *call, grv_mutable_object
     size_t bucket = 0;
     grv_status status = grv_call_check(call, ORIGIN, error);
     if (!status) {
-        status = find_bucket(store, locator->bucket, &bucket, error);
+        status = grv_buckets_find(&store->buckets, locator->bucket, &bucket, error);
     }
     if (status) {
         return status;
@@ -562,7 +549,7 @@ static grv_status memory_objects_open_list(const grv_call *call, grv_object_stor
     size_t bucket = 0;
     grv_status status = grv_call_check(call, ORIGIN, error);
     if (!status) {
-        status = find_bucket(store, list->bucket, &bucket, error);
+        status = grv_buckets_find(&store->buckets, list->bucket, &bucket, error);
     }
     if (status) {
         return status;
@@ -594,10 +581,7 @@ static void memory_objects_free(grv_object_store *base)
         object_free(store, store->objects[i]);
     }
     free(store->objects);
-    for (size_t i = 0; i < store->bucket_count; i++) {
-        free(store->buckets[i]);
-    }
-    free(store->buckets);
+    grv_buckets_done(&store->buckets);
     pthread_mutex_destroy(&store->lock);
     free(store);
 }
@@ -617,27 +601,10 @@ static const grv_mutable_object_store_ops memory_objects_ops = {
     .copy = memory_objects_copy,
 };
 
-static grv_status store_name_buckets(memory_store *store, const char *const buckets[], size_t count,
-                                     grv_error *error)
-{
-    store->buckets = calloc(count, sizeof *store->buckets);
-    for (size_t i = 0; store->buckets && i < count; i++) {
-        store->buckets[i] = strdup(buckets[i]);
-        if (!store->buckets[i]) {
-            break;
-        }
-        store->bucket_count++;
-    }
-    return store->bucket_count == count ? GRV_OK : no_memory(error, "the names of buckets");
-}
-
 grv_status grv_object_store_memory_new(const char *const buckets[], size_t bucket_count,
                                        uint64_t size_max, grv_mutable_object_store **ret_store,
                                        grv_error *error)
 {
-    if (bucket_count == 0) {
-        return grv_error_set(error, GRV_INVALID_ARGUMENT, ORIGIN, "an object store needs a bucket");
-    }
     memory_store *store = calloc(1, sizeof *store);
     if (!store) {
         return no_memory(error, "a store");
@@ -654,7 +621,7 @@ grv_status grv_object_store_memory_new(const char *const buckets[], size_t bucke
         return status;
     }
     store->size_max = size_max;
-    status = store_name_buckets(store, buckets, bucket_count, error);
+    status = grv_buckets_make(&store->buckets, ORIGIN, SCHEME, buckets, bucket_count, error);
     if (status) {
         memory_objects_free(&store->base.base);
         return status;

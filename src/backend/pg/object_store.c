@@ -34,16 +34,7 @@ grv_status grv_pg_objects_check(const grv_call *call, const grv_pg_objects *stor
                                 const grv_locator *locator, grv_error *error)
 {
     grv_status status = grv_call_check(call, ORIGIN, error);
-    if (status) {
-        return status;
-    }
-    for (size_t i = 0; i < store->bucket_count; i++) {
-        if (strcmp(store->buckets[i], locator->bucket) == 0) {
-            return GRV_OK;
-        }
-    }
-    return grv_error_set(error, GRV_INVALID_ARGUMENT, ORIGIN, "this store has no bucket %s://%s",
-                         GRV_PG_OBJECTS_SCHEME, locator->bucket);
+    return status ? status : grv_buckets_find(&store->buckets, locator->bucket, NULL, error);
 }
 
 void grv_pg_objects_add_locator(grv_pg_params *params, const grv_locator *locator)
@@ -219,10 +210,7 @@ static grv_status pg_objects_remove(const grv_call *call, grv_mutable_object_sto
 static void pg_objects_free(grv_object_store *base)
 {
     grv_pg_objects *store = (grv_pg_objects *)base;
-    for (size_t i = 0; i < store->bucket_count; i++) {
-        free(store->buckets[i]);
-    }
-    free(store->buckets);
+    grv_buckets_done(&store->buckets);
     free(store);
 }
 
@@ -241,53 +229,20 @@ static const grv_mutable_object_store_ops pg_objects_ops = {
     .copy = grv_pg_objects_copy,
 };
 
-/* A bucket's name must be able to stand in a locator, and only once in a store. */
-static grv_status bucket_add(grv_pg_objects *store, const char *name, grv_error *error)
-{
-    grv_locator locator = {.scheme = GRV_PG_OBJECTS_SCHEME, .path = "x"};
-    size_t size = strlen(name);
-    if (size <= GRV_LOCATOR_BUCKET_MAX) {
-        memcpy(locator.bucket, name, size);
-    }
-    if (!grv_locator_is_valid(&locator)) {
-        return grv_error_set(error, GRV_INVALID_ARGUMENT, ORIGIN,
-                             "bad bucket name \"%.60s\": want 1 to %u bytes without \"/\" or "
-                             "control characters",
-                             name, GRV_LOCATOR_BUCKET_MAX);
-    }
-    for (size_t i = 0; i < store->bucket_count; i++) {
-        if (strcmp(store->buckets[i], name) == 0) {
-            return grv_error_set(error, GRV_INVALID_ARGUMENT, ORIGIN, "two buckets %s", name);
-        }
-    }
-    char *copy = strdup(name);
-    if (!copy) {
-        return grv_error_set(error, GRV_LIMIT_EXCEEDED, ORIGIN, "no memory for a bucket's name");
-    }
-    store->buckets[store->bucket_count++] = copy;
-    return GRV_OK;
-}
-
 grv_status grv_object_store_pg_new(grv_pg *pg, const char *const buckets[], size_t bucket_count,
                                    grv_mutable_object_store **ret_store, grv_error *error)
 {
-    if (bucket_count == 0) {
-        return grv_error_set(error, GRV_INVALID_ARGUMENT, ORIGIN, "an object store needs a bucket");
-    }
     grv_pg_objects *store = calloc(1, sizeof *store);
-    char **names = calloc(bucket_count, sizeof *names);
-    if (!store || !names) {
-        free(store);
-        free(names);
+    if (!store) {
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, ORIGIN, "no memory for a store");
     }
     store->pg = pg;
-    store->buckets = names;
     grv_status status = grv_mutable_object_store_init(
         &store->base, &pg_objects_base_ops, &pg_objects_ops, GRV_PG_OBJECTS_SCHEME,
         GRV_OBJECT_CAP_IF_ABSENT | GRV_OBJECT_CAP_TAG_PER_PUT | GRV_OBJECT_CAP_ANY_PATH, error);
-    for (size_t i = 0; !status && i < bucket_count; i++) {
-        status = bucket_add(store, buckets[i], error);
+    if (!status) {
+        status = grv_buckets_make(&store->buckets, ORIGIN, GRV_PG_OBJECTS_SCHEME, buckets,
+                                  bucket_count, error);
     }
     if (status) {
         pg_objects_free(&store->base.base);

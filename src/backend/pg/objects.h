@@ -8,6 +8,7 @@
 #define GRV_BACKEND_PG_OBJECTS_H
 
 #include "backend/pg/pg.h"
+#include "port/buckets.h"
 
 #define GRV_PG_OBJECTS_SCHEME "pg"
 /* Bytes of a new content's chunks but the last. */
@@ -22,8 +23,7 @@
 typedef struct grv_pg_objects {
     grv_mutable_object_store base;
     grv_pg *pg;
-    char **buckets;
-    size_t bucket_count;
+    grv_buckets buckets;
     uint64_t sweep_ns; /* when the next sweep is due, on the monotonic clock; atomic */
 } grv_pg_objects;
 

@@ -8,6 +8,7 @@
 #define GRV_BACKEND_S3_OBJECTS_H
 
 #include "backend/s3/s3.h"
+#include "port/buckets.h"
 
 #define GRV_S3_OBJECTS_SCHEME "s3"
 #define GRV_S3_OBJECTS_ORIGIN "s3"
@@ -44,8 +45,7 @@ typedef struct grv_s3_objects {
     grv_mutable_object_store base;
     grv_s3 *s3;
     grv_s3_objects_tuning tuning;
-    char **buckets;
-    size_t bucket_count;
+    grv_buckets buckets;
     int upload_if_absent; /* whether the service's uploads honour it: a grv_s3_ability; atomic */
 } grv_s3_objects;
 
