@@ -53,6 +53,12 @@ grv_status grv_fault_fail(const grv_fault_plan *plan, const char *what, grv_erro
     return grv_error_set(error, plan->status, "fault", "%s was made to fail", what);
 }
 
+grv_status grv_fault_end(const grv_fault_plan *plan, grv_fault_action action, const char *what,
+                         grv_status status, grv_error *error)
+{
+    return !status && action == GRV_FAULT_FORGET ? grv_fault_fail(plan, what, error) : status;
+}
+
 grv_fault_action grv_fault_begin(const grv_call *call, grv_fault_plan *plan, const char *what,
                                  grv_status *ret_status, grv_error *error)
 {

@@ -58,6 +58,11 @@ grv_fault_action grv_fault_begin(const grv_call *call, grv_fault_plan *plan, con
 /* Fails call `what` as the plan says: for GRV_FAULT_FORGET. */
 grv_status grv_fault_fail(const grv_fault_plan *plan, const char *what, grv_error *error);
 
+/* What call `what`, which was passed on and came to `status`, comes to: for calls that hand out
+ * nothing that would have to be undone. */
+grv_status grv_fault_end(const grv_fault_plan *plan, grv_fault_action action, const char *what,
+                         grv_status status, grv_error *error);
+
 /*
  * Each puts the layer on `inner`. Takes it over: it is freed with the layer, and at once where
  * this fails (GRV_LIMIT_EXCEEDED without memory). `plan` is borrowed. Thread-safe as the port is.

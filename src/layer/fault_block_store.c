@@ -64,10 +64,7 @@ static grv_status fault_note(const grv_call *call, grv_block_batch *base, grv_by
         return status;
     }
     status = grv_block_batch_note(call, batch->inner, record, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(batch->plan, "a note of a batch", error);
-    }
-    return status;
+    return grv_fault_end(batch->plan, action, "a note of a batch", status, error);
 }
 
 static grv_status fault_commit(const grv_call *call, grv_block_batch *base,
@@ -85,10 +82,7 @@ static grv_status fault_commit(const grv_call *call, grv_block_batch *base,
         return status;
     }
     status = grv_block_batch_commit(call, batch->inner, durability, ret_results, count, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(batch->plan, "the commit of a batch", error);
-    }
-    return status;
+    return grv_fault_end(batch->plan, action, "the commit of a batch", status, error);
 }
 
 static void fault_batch_free(grv_block_batch *base)
@@ -119,10 +113,7 @@ static grv_status fault_next(const grv_call *call, grv_block_cursor *base,
         return status;
     }
     status = grv_block_cursor_next(call, cursor->inner, entries, capacity, ret_count, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(cursor->plan, "a step of a list of blocks", error);
-    }
-    return status;
+    return grv_fault_end(cursor->plan, action, "a step of a list of blocks", status, error);
 }
 
 static void fault_cursor_free(grv_block_cursor *base)
@@ -151,10 +142,7 @@ static grv_status fault_missing(const grv_call *call, grv_block_store *store,
         return status;
     }
     status = grv_block_store_missing(call, faulty->inner, keys, count, ret_missing, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "a lookup of blocks", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "a lookup of blocks", status, error);
 }
 
 static grv_status fault_open_batch(const grv_call *call, grv_block_store *store,
@@ -230,10 +218,7 @@ static grv_status fault_remove(const grv_call *call, grv_block_store *store,
         return status;
     }
     status = grv_block_store_remove(call, faulty->inner, keys, count, ret_removed, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "a removal of blocks", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "a removal of blocks", status, error);
 }
 
 static grv_status fault_open_list(const grv_call *call, grv_block_store *store,
@@ -278,10 +263,7 @@ static grv_status fault_quarantine(const grv_call *call, grv_block_store *store,
         return status;
     }
     status = grv_block_store_quarantine(call, faulty->inner, keys, count, ret_moved, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "setting blocks aside", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "setting blocks aside", status, error);
 }
 
 static grv_status fault_sweep(const grv_call *call, grv_block_store *store, bool dry_run,
@@ -295,10 +277,7 @@ static grv_status fault_sweep(const grv_call *call, grv_block_store *store, bool
         return status;
     }
     status = grv_block_store_sweep(call, faulty->inner, dry_run, ret_sweep, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "a sweep of blocks", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "a sweep of blocks", status, error);
 }
 
 static grv_status fault_flush(const grv_call *call, grv_block_store *store, grv_error *error)
@@ -311,10 +290,7 @@ static grv_status fault_flush(const grv_call *call, grv_block_store *store, grv_
         return status;
     }
     status = grv_block_store_flush(call, faulty->inner, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "a flush of blocks", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "a flush of blocks", status, error);
 }
 
 static grv_status fault_stats(const grv_call *call, grv_block_store *store,
@@ -372,10 +348,7 @@ static grv_status fault_superblock_set(const grv_call *call, grv_block_store *st
         return status;
     }
     status = grv_block_store_superblock_set(call, faulty->inner, expected, superblock, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "writing the superblock", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "writing the superblock", status, error);
 }
 
 static void fault_free(grv_block_store *store)

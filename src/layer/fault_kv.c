@@ -119,10 +119,7 @@ static grv_status fault_missing(const grv_call *call, grv_kv *kv, unsigned ns,
         return status;
     }
     status = grv_kv_missing(call, faulty->inner, ns, keys, count, ret_missing, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "a key-value lookup", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "a key-value lookup", status, error);
 }
 
 static grv_status fault_write(const grv_call *call, grv_kv *kv, const grv_kv_batch *batch,
@@ -136,10 +133,7 @@ static grv_status fault_write(const grv_call *call, grv_kv *kv, const grv_kv_bat
         return status;
     }
     status = grv_kv_write(call, faulty->inner, batch, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "a key-value write", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "a key-value write", status, error);
 }
 
 static grv_status fault_open_scan(const grv_call *call, grv_kv *kv, const grv_kv_scan *scan,
@@ -181,10 +175,7 @@ static grv_status fault_flush(const grv_call *call, grv_kv *kv, grv_error *error
         return status;
     }
     status = grv_kv_flush(call, faulty->inner, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "a key-value flush", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "a key-value flush", status, error);
 }
 
 static void fault_free(grv_kv *kv)

@@ -50,10 +50,7 @@ static grv_status fault_append_once(const grv_call *call, fault_put *put,
         return status;
     }
     status = grv_manifest_put_append(call, put->inner, keys, count, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(put->plan, "an append to a manifest", error);
-    }
-    return status;
+    return grv_fault_end(put->plan, action, "an append to a manifest", status, error);
 }
 
 static grv_status fault_append(const grv_call *call, grv_manifest_put *base,
@@ -153,10 +150,7 @@ static grv_status fault_refs_next(const grv_call *call, grv_ref_cursor *base, gr
         return status;
     }
     status = grv_ref_cursor_next(call, cursor->inner, refs, capacity, ret_count, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(cursor->plan, "a step of a blob's references", error);
-    }
-    return status;
+    return grv_fault_end(cursor->plan, action, "a step of a blob's references", status, error);
 }
 
 static void fault_refs_free(grv_ref_cursor *base)
@@ -270,10 +264,7 @@ static grv_status fault_remove(const grv_call *call, grv_manifest_repo *repo,
         return status;
     }
     status = grv_manifest_repo_remove(call, faulty->inner, key, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "the removal of a blob", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "the removal of a blob", status, error);
 }
 
 static grv_status fault_open_list(const grv_call *call, grv_manifest_repo *repo,
@@ -344,10 +335,7 @@ static grv_status fault_attributes_set(const grv_call *call, grv_manifest_repo *
         return status;
     }
     status = grv_manifest_repo_attributes_set(call, faulty->inner, key, attributes, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "writing a blob's attributes", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "writing a blob's attributes", status, error);
 }
 
 static grv_status fault_descriptor_get(const grv_call *call, grv_manifest_repo *repo,
@@ -384,10 +372,7 @@ static grv_status fault_descriptor_set(const grv_call *call, grv_manifest_repo *
         return status;
     }
     status = grv_manifest_repo_descriptor_set(call, faulty->inner, expected, descriptor, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "writing the descriptor", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "writing the descriptor", status, error);
 }
 
 static grv_status fault_state_get(const grv_call *call, grv_manifest_repo *repo, const char *name,
@@ -423,10 +408,7 @@ static grv_status fault_state_set(const grv_call *call, grv_manifest_repo *repo,
         return status;
     }
     status = grv_manifest_repo_state_set(call, faulty->inner, name, expected, state, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "writing a named record", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "writing a named record", status, error);
 }
 
 static grv_status fault_sweep(const grv_call *call, grv_manifest_repo *repo, bool dry_run,
@@ -440,10 +422,7 @@ static grv_status fault_sweep(const grv_call *call, grv_manifest_repo *repo, boo
         return status;
     }
     status = grv_manifest_repo_sweep(call, faulty->inner, dry_run, ret_sweep, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "a sweep of manifests", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "a sweep of manifests", status, error);
 }
 
 static void fault_free(grv_manifest_repo *repo)

@@ -58,10 +58,7 @@ static grv_status fault_reserve(const grv_call *call, grv_sink *base, grv_span *
         return status;
     }
     status = grv_sink_reserve(call, &sink->inner->base, ret_window, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(sink->plan, "a window of an object's put", error);
-    }
-    return status;
+    return grv_fault_end(sink->plan, action, "a window of an object's put", status, error);
 }
 
 static grv_status fault_advance(const grv_call *call, grv_sink *base, size_t size, grv_error *error)
@@ -74,10 +71,7 @@ static grv_status fault_advance(const grv_call *call, grv_sink *base, size_t siz
         return status;
     }
     status = grv_sink_advance(call, &sink->inner->base, size, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(sink->plan, "a write of an object's put", error);
-    }
-    return status;
+    return grv_fault_end(sink->plan, action, "a write of an object's put", status, error);
 }
 
 static grv_status fault_commit(const grv_call *call, grv_sink *base, grv_error *error)
@@ -339,10 +333,7 @@ static grv_status fault_remove(const grv_call *call, grv_mutable_object_store *s
         return status;
     }
     status = grv_mutable_object_store_remove(call, faulty->inner, locator, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "the removal of an object", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "the removal of an object", status, error);
 }
 
 static grv_status fault_copy(const grv_call *call, grv_mutable_object_store *store,

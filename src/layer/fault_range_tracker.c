@@ -136,10 +136,7 @@ static grv_status fault_reset(const grv_call *call, grv_range_tracker *tracker,
         return status;
     }
     status = grv_range_tracker_reset(call, faulty->inner, locator, generation, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "resetting ranges", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "resetting ranges", status, error);
 }
 
 static grv_status fault_remove(const grv_call *call, grv_range_tracker *tracker,
@@ -153,10 +150,7 @@ static grv_status fault_remove(const grv_call *call, grv_range_tracker *tracker,
         return status;
     }
     status = grv_range_tracker_remove(call, faulty->inner, locator, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "removing ranges", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "removing ranges", status, error);
 }
 
 static grv_status fault_open_list(const grv_call *call, grv_range_tracker *tracker,

@@ -98,10 +98,7 @@ static grv_status fault_update(const grv_call *call, grv_replica_index *index,
         return status;
     }
     status = grv_replica_index_update(call, faulty->inner, key, set, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "replacing replicas", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "replacing replicas", status, error);
 }
 
 static grv_status fault_add(const grv_call *call, grv_replica_index *index,
@@ -116,10 +113,7 @@ static grv_status fault_add(const grv_call *call, grv_replica_index *index,
         return status;
     }
     status = grv_replica_index_add(call, faulty->inner, key, locator, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "adding a replica", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "adding a replica", status, error);
 }
 
 static grv_status fault_remove(const grv_call *call, grv_replica_index *index,
@@ -134,10 +128,7 @@ static grv_status fault_remove(const grv_call *call, grv_replica_index *index,
         return status;
     }
     status = grv_replica_index_remove(call, faulty->inner, key, locator, error);
-    if (!status && action == GRV_FAULT_FORGET) {
-        return grv_fault_fail(faulty->plan, "removing a replica", error);
-    }
-    return status;
+    return grv_fault_end(faulty->plan, action, "removing a replica", status, error);
 }
 
 static grv_status fault_open_list(const grv_call *call, grv_replica_index *index,
