@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Escapes, UTF-8 and base64 for names, and times as text. */
 #include "cli/text.h"
+#include "base/utf8.h"
 
+#include <limits.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
-#define PADDING     64u            /* base64's "=" behind its 64 digits */
 
 bool cli_name_needs_escape(grv_bytes name)
 {
@@ -60,57 +62,6 @@ grv_status cli_text_sanitise(grv_bytes text, grv_buffer *out, grv_error *error)
     return status;
 }
 
-/*
- * Length of the well-formed character at the start of `text` (not empty), or 0; then *ret_bad is
- * how many bytes one replacement character stands for (Unicode's "maximal subpart").
- */
-static size_t utf8_length(grv_bytes text, size_t *ret_bad)
-{
-    uint8_t first = text.data[0];
-    uint8_t low = 0x80;
-    uint8_t high = 0xBF;
-    size_t length;
-    *ret_bad = 1;
-    if (first < 0x80) {
-        return 1;
-    }
-    if (first >= 0xC2 && first <= 0xDF) {
-        length = 2;
-    } else if (first >= 0xE0 && first <= 0xEF) {
-        length = 3;
-        low = first == 0xE0 ? 0xA0 : 0x80;
-        high = first == 0xED ? 0x9F : 0xBF;
-    } else if (first >= 0xF0 && first <= 0xF4) {
-        length = 4;
-        low = first == 0xF0 ? 0x90 : 0x80;
-        high = first == 0xF4 ? 0x8F : 0xBF;
-    } else {
-        return 0;
-    }
-    for (size_t i = 1; i < length; i++) {
-        if (i >= text.size || text.data[i] < low || text.data[i] > high) {
-            *ret_bad = i;
-            return 0;
-        }
-        low = 0x80;
-        high = 0xBF;
-    }
-    return length;
-}
-
-bool cli_text_is_utf8(grv_bytes text)
-{
-    while (text.size > 0) {
-        size_t bad;
-        size_t length = utf8_length(text, &bad);
-        if (length == 0) {
-            return false;
-        }
-        text = (grv_bytes){text.data + length, text.size - length};
-    }
-    return true;
-}
-
 json_t *cli_json_text(grv_bytes text)
 {
     /* Each bad byte grows to three at most. */
@@ -125,7 +76,7 @@ json_t *cli_json_text(grv_bytes text)
     size_t used = 0;
     while (text.size > 0) {
         size_t bad;
-        size_t length = utf8_length(text, &bad);
+        size_t length = grv_utf8_length(text, &bad);
         size_t taken = length > 0 ? length : bad;
         const void *from = length > 0 ? (const void *)text.data : (const void *)REPLACEMENT;
         size_t add = length > 0 ? length : sizeof REPLACEMENT - 1;
@@ -140,24 +91,16 @@ json_t *cli_json_text(grv_bytes text)
 
 static json_t *json_base64(grv_bytes bytes)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                 "0123456789+/=";
-    char *text = malloc(bytes.size / 3 * 4 + 5);
+    /* Names of files are short: a name that is not would not have been put. */
+    if (bytes.size > INT_MAX / 4 * 3 - 3) {
+        return NULL;
+    }
+    char *text = malloc((bytes.size + 2) / 3 * 4 + 1);
     if (!text) {
         return NULL;
     }
-    size_t used = 0;
-    for (size_t i = 0; i < bytes.size; i += 3) {
-        size_t left = bytes.size - i;
-        unsigned b0 = bytes.data[i];
-        unsigned b1 = left > 1 ? bytes.data[i + 1] : 0u;
-        unsigned b2 = left > 2 ? bytes.data[i + 2] : 0u;
-        text[used++] = digits[b0 >> 2];
-        text[used++] = digits[(b0 & 3) << 4 | b1 >> 4];
-        text[used++] = digits[left > 1 ? (b1 & 15) << 2 | b2 >> 6 : PADDING];
-        text[used++] = digits[left > 2 ? b2 & 63 : PADDING];
-    }
-    json_t *string = json_stringn(text, used);
+    (void)EVP_EncodeBlock((unsigned char *)text, bytes.data, (int)bytes.size);
+    json_t *string = json_string(text);
     free(text);
     return string;
 }
@@ -167,7 +110,7 @@ bool cli_json_set_name(json_t *object, const char *key, grv_bytes name)
     if (json_object_set_new(object, key, cli_json_text(name)) < 0) {
         return false;
     }
-    if (cli_text_is_utf8(name)) {
+    if (grv_utf8_is_valid(name)) {
         return true;
     }
     char exact[300];

@@ -22,9 +22,6 @@ grv_status cli_name_escape(grv_bytes name, grv_buffer *out, grv_error *error);
  */
 grv_status cli_text_sanitise(grv_bytes text, grv_buffer *out, grv_error *error);
 
-/* True if the bytes are well-formed UTF-8 (no surrogates, no overlong forms). */
-bool cli_text_is_utf8(grv_bytes text);
-
 /* A JSON string; bytes that are not UTF-8 become U+FFFD. NULL without memory. */
 json_t *cli_json_text(grv_bytes text);
 

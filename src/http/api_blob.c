@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One blob's details: info, manifest, attributes; its removal; and what the front end's other files
  * share with these. */
+#include "base/utf8.h"
 #include "http/api.h"
 #include "http/fields.h"
 #include "http/text.h"
@@ -209,7 +210,7 @@ static bool attribute_add(json_t *list, const grv_attribute *pair)
     bool whole = http_json_set(object, "name", json_string(pair->name));
     /* NUL is UTF-8, but much that reads JSON cuts text there. */
     bool is_text =
-        http_text_is_utf8(value) && (value.size == 0 || !memchr(value.data, '\0', value.size));
+        grv_utf8_is_valid(value) && (value.size == 0 || !memchr(value.data, '\0', value.size));
     if (is_text) {
         whole = whole && http_json_set(object, "value", http_json_text(value));
     } else {

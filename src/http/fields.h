@@ -103,8 +103,6 @@ grv_status http_base64_encode(grv_bytes bytes, bool url, grv_buffer *out, grv_er
 /* Appends what base64 stands for; "=" at the end may be missing. GRV_INVALID_ARGUMENT for anything
  * else, and then `out` may have grown. */
 grv_status http_base64_decode(grv_bytes text, bool url, grv_buffer *out, grv_error *error);
-/* True if the bytes are well-formed UTF-8 (no surrogates, no overlong forms). */
-bool http_text_is_utf8(grv_bytes text);
 /* The value of a hex digit, or -1. */
 int http_hex_value(char digit);
 /* True for a character of a token (RFC 9110, 5.6.2). */

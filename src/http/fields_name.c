@@ -4,6 +4,7 @@
  * last component; one that goes out is quoted or percent-encoded so that no byte of it can end the
  * header line, its quotes, or name a folder.
  */
+#include "base/utf8.h"
 #include "http/fields.h"
 
 #include <stdio.h>
@@ -62,7 +63,7 @@ static grv_status name_append(grv_bytes name, grv_buffer *out, grv_error *error)
     if (memchr(name.size ? name.data : (const uint8_t *)"", '\0', name.size)) {
         return malformed("a name with NUL", error);
     }
-    if (http_text_is_utf8(name)) {
+    if (grv_utf8_is_valid(name)) {
         return grv_buffer_append(out, name, error);
     }
     grv_status status = GRV_OK;
@@ -128,7 +129,7 @@ static grv_status extended_decode(grv_buffer *value, grv_error *error)
         value->data[used++] = c; /* never past what was read */
     }
     value->size = used;
-    if (charset == 5 && !http_text_is_utf8(grv_buffer_bytes(value))) {
+    if (charset == 5 && !grv_utf8_is_valid(grv_buffer_bytes(value))) {
         return malformed("filename* is not UTF-8", error);
     }
     return GRV_OK;
@@ -258,7 +259,7 @@ void http_disposition_print(grv_bytes name, char ret_text[HTTP_DISPOSITION_SIZE]
         ret_text[used++] = (char)(is_plain(c) && c != '%' ? c : '_');
     }
     ret_text[used++] = '"';
-    if (!is_ascii && http_text_is_utf8(name)) {
+    if (!is_ascii && grv_utf8_is_valid(name)) {
         used +=
             (size_t)snprintf(ret_text + used, HTTP_DISPOSITION_SIZE - used, "; filename*=UTF-8''");
         for (size_t i = 0; i < name.size; i++) {

@@ -5,6 +5,7 @@
  */
 #include "http/log.h"
 #include "base/digits.h"
+#include "base/utf8.h"
 #include "http/text.h"
 #include "os/clock.h"
 
@@ -95,7 +96,7 @@ static void line_put(log_line *line, const char *text, size_t size)
 static size_t char_escape(grv_bytes text, char ret_out[8], size_t *ret_size)
 {
     uint8_t c = text.data[0];
-    size_t length = http_utf8_length(text);
+    size_t length = grv_utf8_length(text, NULL);
     bool is_control = c < 0x20 || c == 0x7f || (length == 2 && c == 0xc2 && text.data[1] < 0xa0);
     if (c == '"' || c == '\\') {
         ret_out[0] = '\\';

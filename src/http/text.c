@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Values as JSON answers and log lines write them. */
 #include "http/text.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -39,31 +40,6 @@ json_t *http_json_time(uint64_t time_ns)
     return json_string(text);
 }
 
-size_t http_utf8_length(grv_bytes text)
-{
-    /* By the first byte: how many follow, and the range of the next one, which is what keeps
-     * overlong forms, surrogates and what is past U+10FFFF out. */
-    uint8_t c = text.data[0];
-    uint8_t low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
-    uint8_t high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
-    if (c < 0x80) {
-        return 1;
-    }
-    if (c < 0xc2 || c > 0xf4) {
-        return 0;
-    }
-    size_t length = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-    if (text.size < length || text.data[1] < low || text.data[1] > high) {
-        return 0;
-    }
-    for (size_t i = 2; i < length; i++) {
-        if ((text.data[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    return length;
-}
-
 json_t *http_json_text(grv_bytes text)
 {
     char *clean = malloc(text.size + 1);
@@ -72,7 +48,7 @@ json_t *http_json_text(grv_bytes text)
     }
     size_t used = 0;
     while (text.size > 0) {
-        size_t length = http_utf8_length(text);
+        size_t length = grv_utf8_length(text, NULL);
         size_t taken = length > 0 ? length : 1;
         memcpy(clean + used, length > 0 ? (const char *)text.data : "?", taken);
         used += taken;

@@ -16,9 +16,6 @@ void http_time_print(uint64_t time_ns, char ret_text[HTTP_TIME_TEXT_SIZE]);
 /* The same as a JSON string; null for 0, which is "not yet". NULL without memory. */
 json_t *http_json_time(uint64_t time_ns);
 
-/* Bytes of the well-formed UTF-8 character that `text` (not empty) begins with; 0: none. */
-size_t http_utf8_length(grv_bytes text);
-
 /* A JSON string of any bytes: those that are no UTF-8 become "?". NULL without memory. */
 json_t *http_json_text(grv_bytes text);
 

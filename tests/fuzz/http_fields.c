@@ -5,6 +5,7 @@
  */
 #include "http/fields.h"
 
+#include "base/utf8.h"
 #include "fuzz/fuzz.h"
 
 #include <string.h>
@@ -51,7 +52,7 @@ static void check_disposition(const char *field)
     grv_buffer name;
     grv_buffer_init(&name, 2 * strlen(field) + 2);
     if (http_disposition_parse(field, &name, NULL) == GRV_OK && name.size > 0) {
-        fuzz_check(http_text_is_utf8(grv_buffer_bytes(&name)));
+        fuzz_check(grv_utf8_is_valid(grv_buffer_bytes(&name)));
         fuzz_check(!memchr(name.data, '/', name.size) && !memchr(name.data, '\0', name.size));
         check_print(grv_buffer_bytes(&name));
     }

@@ -2,6 +2,7 @@
 /* The client as the ports see it: opening and closing, submitting requests and waiting for them. */
 #include "backend/s3/client.h"
 #include "base/digits.h"
+#include "base/utf8.h"
 #include "base/wait.h"
 #include "os/random.h"
 
@@ -206,31 +207,6 @@ grv_status grv_s3_bucket_check(const grv_call *call, grv_s3 *s3, const char *buc
     return status;
 }
 
-/* The bytes of the UTF-8 character at `text`, 0 where there is none. */
-static size_t character_size(const unsigned char *text)
-{
-    static const struct {
-        unsigned char mask, first;
-        uint32_t least;
-    } forms[] = {{0x80, 0x00, 0}, {0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
-    for (size_t extra = 0; extra < 4; extra++) {
-        if ((text[0] & forms[extra].mask) != forms[extra].first) {
-            continue;
-        }
-        uint32_t point = text[0] & (unsigned char)~forms[extra].mask;
-        for (size_t i = 1; i <= extra; i++) {
-            if ((text[i] & 0xc0) != 0x80) { /* also the end of the text */
-                return 0;
-            }
-            point = point << 6 | (text[i] & 0x3f);
-        }
-        bool fits = point >= forms[extra].least && point <= 0x10ffff &&
-                    !(point >= 0xd800 && point <= 0xdfff);
-        return fits ? extra + 1 : 0;
-    }
-    return 0;
-}
-
 grv_status grv_s3_key_check(const char *path, grv_error *error)
 {
     size_t size = strlen(path);
@@ -239,13 +215,9 @@ grv_status grv_s3_key_check(const char *path, grv_error *error)
                              "a path of %zu bytes: S3 has keys of 1 to %u bytes", size,
                              GRV_S3_KEY_MAX);
     }
-    for (size_t at = 0; at < size;) {
-        size_t more = character_size((const unsigned char *)path + at);
-        if (more == 0) {
-            return grv_error_set(error, GRV_UNSUPPORTED, "s3",
-                                 "the path is not UTF-8, as S3 wants keys to be");
-        }
-        at += more;
+    if (!grv_utf8_is_valid(grv_bytes_of(path, size))) {
+        return grv_error_set(error, GRV_UNSUPPORTED, "s3",
+                             "the path is not UTF-8, as S3 wants keys to be");
     }
     return GRV_OK;
 }

@@ -10,41 +10,6 @@
 
 #define BYTES(text) grv_bytes_of(text, sizeof(text) - 1)
 
-static void utf8_is_told_from_what_only_looks_like_it(void **state)
-{
-    (void)state;
-    static const char *const good[] = {"",
-                                       "a",
-                                       "\x7f",
-                                       "\xc2\x80",
-                                       "\xdf\xbf",
-                                       "\xe0\xa0\x80",
-                                       "\xed\x9f\xbf",
-                                       "\xee\x80\x80",
-                                       "\xf0\x90\x80\x80",
-                                       "\xf4\x8f\xbf\xbf"};
-    static const char *const bad[] = {"\x80",
-                                      "\xbf",
-                                      "\xc0\x80",
-                                      "\xc1\xbf",
-                                      "\xc2",
-                                      "\xc2z",
-                                      "\xe0\x9f\xbf",
-                                      "\xe0\xa0",
-                                      "\xed\xa0\x80",
-                                      "\xf0\x8f\xbf\xbf",
-                                      "\xf4\x90\x80\x80",
-                                      "\xf5\x80\x80\x80",
-                                      "\xff",
-                                      "a\xfe"};
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-        assert_true(cli_text_is_utf8(grv_bytes_of(good[i], strlen(good[i]))));
-    }
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_false(cli_text_is_utf8(grv_bytes_of(bad[i], strlen(bad[i]))));
-    }
-}
-
 static void assert_lossy(grv_bytes from, const char *wanted)
 {
     json_t *string = cli_json_text(from);
@@ -164,7 +129,6 @@ static void numbers_are_decimal_and_in_range(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(utf8_is_told_from_what_only_looks_like_it),
         cmocka_unit_test(bad_bytes_become_replacement_characters),
         cmocka_unit_test(a_name_that_is_not_utf8_is_kept_exactly),
         cmocka_unit_test(names_and_messages_stay_on_one_line),

@@ -452,21 +452,6 @@ static void base64_of_every_length(void **state)
     }
 }
 
-static void utf8(void **state)
-{
-    (void)state;
-    static const char *const good[] = {"", "a", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80"};
-    static const char *const bad[] = {"\x80",         "\xC3",         "\xC0\x80",
-                                      "\xED\xA0\x80", "\xE2\x82",     "\xF4\x90\x80\x80",
-                                      "\xE0\x80\x80", "\xF5\x80\x80", "a\xFF"};
-    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
-        assert_true(http_text_is_utf8(grv_bytes_of(good[i], strlen(good[i]))));
-    }
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        assert_false(http_text_is_utf8(grv_bytes_of(bad[i], strlen(bad[i]))));
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -481,7 +466,6 @@ int main(void)
         cmocka_unit_test(media_types),
         cmocka_unit_test(trace_ids),
         cmocka_unit_test(base64_of_every_length),
-        cmocka_unit_test(utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
