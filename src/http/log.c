@@ -281,9 +281,12 @@ static const char *request_level(unsigned status, const grv_error *cause)
 
 static void line_trace(log_line *line, const grv_call *call)
 {
-    static const uint8_t none[sizeof call->trace_id];
     char text[2 * sizeof call->trace_id + 1];
-    if (memcmp(call->trace_id, none, sizeof none) != 0) {
+    uint8_t any = 0;
+    for (size_t i = 0; i < sizeof call->trace_id; i++) {
+        any |= call->trace_id[i];
+    }
+    if (any) {
         grv_hex_print(call->trace_id, sizeof call->trace_id, text);
         line_text(line, "trace_id", text, LOG_NAME_MAX);
     }

@@ -207,7 +207,8 @@ def killed_collection(bench, in_rocks, arguments):
     print(
         f"# {len(ids)} blobs of {sum(blobs.sizes) >> 20} MiB, {len(removed)} removed; told:"
         f" {first['freed_blocks']} blocks, {first['freed_bytes']} bytes; {kills} kills in {tries}"
-        f" tries before the last {last['freed_blocks']}, freed in {seconds:.2f} s; {len(referenced)} kept"
+        f" tries before the last {last['freed_blocks']}, freed in {seconds:.2f} s;"
+        f" {len(referenced)} kept"
     )
 
 

@@ -8,7 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BLOCKS = 600, THREADS = 4 };
+/* Three of four reads are of the first WANTED blocks. */
+enum { BLOCKS = 600, WANTED = 40, THREADS = 4 };
 
 /* Blocks of 1 byte to 16 KiB, several times what the cache holds, some more wanted than others. */
 static uint32_t size_of(uint64_t number)
@@ -29,7 +30,7 @@ static void *read_at_random(void *context)
     r->good = true;
     for (int i = 0; i < r->reads && r->good; i++) {
         uint64_t draw = test_random(&r->random);
-        uint64_t number = (draw >> 8) % (draw & 3 ? 40 : BLOCKS);
+        uint64_t number = (draw >> 8) % (draw & 3 ? WANTED : BLOCKS);
         r->good = rig_reads(r->rig, NULL, number, size_of(number));
     }
     return NULL;
@@ -77,7 +78,11 @@ static void threads_share_a_cache(void **state)
     rig_end(&rig);
 }
 
-/* Starts a process of its own that uses the directory, with a store below of its own. */
+enum { CHILD_GOOD = 0, CHILD_BAD = 1, CHILD_SKIPPED = 2 };
+
+/* Starts a process of its own that uses the directory, with a store below of its own. It ends with
+ * CHILD_SKIPPED where all was right, but a block was not kept since the lock was held for longer
+ * than a read waits for it: on a busy machine, while its holder is not run. */
 static pid_t process_start(const cache_rig *rig, uint64_t seed, int reads)
 {
     pid_t pid = fork();
@@ -89,9 +94,12 @@ static pid_t process_start(const cache_rig *rig, uint64_t seed, int reads)
     memcpy(own.dir, rig->dir, sizeof own.dir);
     rig_open(&own);
     bool good = read_in_threads(&own, seed, reads);
-    good = good && rig_figures(&own).failures == 0;
+    grv_cache_figures figures = rig_figures(&own);
     rig_close(&own);
-    _exit(good ? 0 : 1);
+    if (!good || figures.failures > 0) {
+        _exit(CHILD_BAD);
+    }
+    _exit(figures.skipped > 0 ? CHILD_SKIPPED : CHILD_GOOD);
 }
 
 static void processes_share_a_directory(void **state)
@@ -100,6 +108,7 @@ static void processes_share_a_directory(void **state)
     enum { PROCESSES = 3 };
     cache_rig rig;
     pid_t pids[PROCESSES];
+    bool skipped = false;
     begin(&rig);
     rig_close(&rig);
     for (size_t i = 0; i < PROCESSES; i++) {
@@ -108,15 +117,19 @@ static void processes_share_a_directory(void **state)
     for (size_t i = 0; i < PROCESSES; i++) {
         int status = -1;
         assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
-        assert_int_equal(status, 0);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) != CHILD_BAD);
+        skipped = skipped || WEXITSTATUS(status) == CHILD_SKIPPED;
         rig_assert_bound(&rig, RIG_SIZE);
     }
     rig_open(&rig);
     size_t hits = 0;
-    for (uint64_t i = 0; i < 40; i++) {
+    for (uint64_t i = 0; i < WANTED; i++) {
         hits += rig_hits(&rig, i, size_of(i));
     }
-    assert_true(hits >= 35); /* what all of them wanted most */
+    assert_true(skipped || hits >= WANTED - 5); /* what all of them wanted most */
+    for (uint64_t i = 0; i < WANTED; i++) {
+        assert_true(rig_hits(&rig, i, size_of(i)));
+    }
     rig_end(&rig);
 }
 
