@@ -5,6 +5,7 @@
  */
 #include "cli/cli.h"
 #include "cli/signals.h"
+#include "http/fields.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -252,6 +253,10 @@ int main(int argc, char **argv)
     run->output.progress = &run->progress;
     run->output.call = &run->call;
     run->call.cancel = cli_signals_cancel();
+    const char *trace = getenv("TRACEPARENT");
+    if (trace) { /* one that is malformed is none, as in a request */
+        (void)http_traceparent_parse(trace, run->call.trace_id);
+    }
     int code = program_run(run, argc, argv);
     cli_progress_clear(&run->progress);
     cache_warn(run);

@@ -240,6 +240,26 @@ class Other(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def test_traces(case):
+    with serve(case, "--log", "json") as server:
+        def traces():
+            rows = [json.loads(line) for line in server.said().split("\n")
+                    if line.startswith("{")]
+            return [row.get("trace_id") for row in rows if "path" in row]
+
+        case.env["TRACEPARENT"] = f"00-{'ab' * 16}-{'cd' * 8}-01"
+        key = case.put(noise(3_000_000))
+        case.run("get", key)
+        wait_until(lambda: len(traces()) >= 3)
+        same(set(traces()), {"ab" * 16})
+        # One that says nothing is none.
+        count = len(traces())
+        case.env["TRACEPARENT"] = f"00-{'00' * 16}-{'cd' * 8}-01"
+        case.run("ls")
+        wait_until(lambda: len(traces()) > count)
+        same(set(traces()[count:]), {None})
+
+
 def test_no_graviton_server(case):
     other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other)
     threading.Thread(target=other.serve_forever, daemon=True).start()

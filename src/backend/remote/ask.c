@@ -72,7 +72,7 @@ static grv_status try_once(const grv_call *call, grv_remote *remote, const grv_r
     answer->head = (grv_remote_head){0};
     answer->body.size = 0;
     *ret_again = false;
-    grv_status status = grv_remote_transfer_begin(remote, &ask->request, &transfer, error);
+    grv_status status = grv_remote_transfer_begin(call, remote, &ask->request, &transfer, error);
     if (status) {
         return status;
     }

@@ -231,8 +231,9 @@ typedef struct grv_remote_transfer {
     char curl_text[CURL_ERROR_SIZE];
 } grv_remote_transfer;
 
-/* Begins a try on a line of the handle. */
-grv_status grv_remote_transfer_begin(grv_remote *remote, const grv_remote_request *request,
+/* Begins a try on a line of the handle; the call's trace id, if any, goes along. */
+grv_status grv_remote_transfer_begin(const grv_call *call, grv_remote *remote,
+                                     const grv_remote_request *request,
                                      grv_remote_transfer *transfer, grv_error *error);
 
 /* Drives it until `enough` says so (NULL: never) or it is done. Fails for the call alone, by its

@@ -120,12 +120,12 @@ static grv_status refuse_key(const remote_sink *sink, const grv_blob_key *key, g
 
 /* ---- Sending as it goes ---- */
 
-static grv_status send_begin(remote_sink *sink, grv_error *error)
+static grv_status send_begin(const grv_call *call, remote_sink *sink, grv_error *error)
 {
     sink->answer.size = 0;
     sink->transfer.into = &sink->answer;
     grv_status status =
-        grv_remote_transfer_begin(sink->remote, &sink->request, &sink->transfer, error);
+        grv_remote_transfer_begin(call, sink->remote, &sink->request, &sink->transfer, error);
     sink->is_open = status == GRV_OK;
     return status;
 }
@@ -152,7 +152,7 @@ static grv_status send_window(const grv_call *call, remote_sink *sink, bool ende
     grv_remote_tries tries = {0};
     grv_remote_tries_begin(&tries);
     for (;;) {
-        grv_status status = sink->is_open ? GRV_OK : send_begin(sink, error);
+        grv_status status = sink->is_open ? GRV_OK : send_begin(call, sink, error);
         if (status) {
             return status;
         }

@@ -35,7 +35,7 @@ typedef struct remote_source {
     size_t window_size;
 } remote_source;
 
-static grv_status begin(remote_source *source, grv_error *error)
+static grv_status begin(const grv_call *call, remote_source *source, grv_error *error)
 {
     source->request = (grv_remote_request){.method = "GET", .path = source->path};
     if (source->received > 0 || source->end < source->key.size) {
@@ -47,7 +47,7 @@ static grv_status begin(remote_source *source, grv_error *error)
     source->at = 0;
     source->asked = source->received;
     grv_status status =
-        grv_remote_transfer_begin(source->remote, &source->request, &source->transfer, error);
+        grv_remote_transfer_begin(call, source->remote, &source->request, &source->transfer, error);
     source->is_open = status == GRV_OK;
     return status;
 }
@@ -137,7 +137,7 @@ static grv_status resume(const grv_call *call, remote_source *source, bool again
         }
         return failed;
     }
-    return begin(source, error);
+    return begin(call, source, error);
 }
 
 /* Fills the window, which is empty, with what comes next; tries again where the connection fails.
@@ -145,7 +145,7 @@ static grv_status resume(const grv_call *call, remote_source *source, bool again
 static grv_status pump(const grv_call *call, remote_source *source, grv_error *error)
 {
     grv_remote_transfer *transfer = &source->transfer;
-    grv_status status = source->is_open ? GRV_OK : begin(source, error);
+    grv_status status = source->is_open ? GRV_OK : begin(call, source, error);
     grv_remote_tries_begin(&source->tries);
     while (!status) {
         status = grv_remote_transfer_drive(call, transfer, has_bytes, error);

@@ -5,6 +5,8 @@
  * token goes to nobody but the server that was named.
  */
 #include "backend/remote/line.h"
+#include "base/digits.h"
+#include "os/random.h"
 
 #include <linux/sockios.h>
 #include <stdio.h>
@@ -141,6 +143,29 @@ static grv_status add_line(grv_remote_transfer *transfer, const char *line, grv_
     return GRV_OK;
 }
 
+/* traceparent (W3C Trace Context): the call's trace, of which this request is a part. */
+static grv_status add_trace(const grv_call *call, grv_remote_transfer *transfer, grv_error *error)
+{
+    static const uint8_t none[sizeof call->trace_id];
+    uint8_t part[8];
+    char trace[2 * sizeof call->trace_id + 1];
+    char digits[2 * sizeof part + 1];
+    char line[sizeof trace + sizeof digits + 32];
+    if (!call || grv_bytes_compare(grv_bytes_of(call->trace_id, sizeof none),
+                                   grv_bytes_of(none, sizeof none)) == 0) {
+        return GRV_OK;
+    }
+    grv_status status = grv_random_fill(part, sizeof part, error);
+    if (status) {
+        return status;
+    }
+    part[0] |= 1; /* 0 is no id */
+    grv_hex_print(call->trace_id, sizeof call->trace_id, trace);
+    grv_hex_print(part, sizeof part, digits);
+    snprintf(line, sizeof line, "traceparent: 00-%s-%s-01", trace, digits);
+    return add_line(transfer, line, error);
+}
+
 static grv_status add_lines(grv_remote_transfer *transfer, grv_error *error)
 {
     const grv_remote_request *request = transfer->request;
@@ -252,9 +277,12 @@ static int set_manners(const grv_remote_transfer *transfer, CURL *easy)
     return failed;
 }
 
-static grv_status prepare(grv_remote_transfer *transfer, grv_error *error)
+static grv_status prepare(const grv_call *call, grv_remote_transfer *transfer, grv_error *error)
 {
     grv_status status = add_lines(transfer, error);
+    if (!status) {
+        status = add_trace(call, transfer, error);
+    }
     if (status) {
         return status;
     }
@@ -270,7 +298,8 @@ static grv_status prepare(grv_remote_transfer *transfer, grv_error *error)
     return GRV_OK;
 }
 
-grv_status grv_remote_transfer_begin(grv_remote *remote, const grv_remote_request *request,
+grv_status grv_remote_transfer_begin(const grv_call *call, grv_remote *remote,
+                                     const grv_remote_request *request,
                                      grv_remote_transfer *transfer, grv_error *error)
 {
     transfer->remote = remote;
@@ -296,7 +325,7 @@ grv_status grv_remote_transfer_begin(grv_remote *remote, const grv_remote_reques
     transfer->stall_ns = remote->settings.patience_ns / 2;
     grv_status status = grv_remote_line_take(remote, &transfer->line, error);
     if (!status) {
-        status = prepare(transfer, error);
+        status = prepare(call, transfer, error);
     }
     if (status) {
         grv_remote_transfer_end(transfer);
