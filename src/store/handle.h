@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inside of an opened store: for open.c, which makes it, and for tests, which damage it. */
+/* The inside of an opened store: for those that open it (opening.h), and for tests, which damage
+ * it. */
 #ifndef GRV_STORE_HANDLE_H
 #define GRV_STORE_HANDLE_H
 

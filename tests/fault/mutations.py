@@ -139,23 +139,24 @@ MUTATIONS = [
     ),
     (
         "making a store: the blocks are named first",
-        "src/store/open.c",
-        "return !status && store->blocks ? write_superblock(opening, true, error) : status;",
+        "src/store/create.c",
+        "return !status && store->blocks ? grv_opening_write_superblock(opening, true, error)"
+        " : status;",
         "return status;",
         LIFE,
     ),
     (
         "making a store: directories found are synced",
-        "src/store/open.c",
+        "src/store/create.c",
         """            grv_block_store_free(store->blocks);
             store->blocks = NULL;
-            status = open_blocks(opening, true, error);""",
-        "            status = store->blocks ? GRV_OK : open_blocks(opening, true, error);",
+            status = grv_opening_blocks(opening, true, error);""",
+        "            status = store->blocks ? GRV_OK : grv_opening_blocks(opening, true, error);",
         MAKING,
     ),
     (
         "making a store: a superblock found is written again",
-        "src/store/open.c",
+        "src/store/create.c",
         """    grv_status status = GRV_OK;
     if (!opening->has_superblock) {
         status = new_info""",
@@ -168,14 +169,14 @@ MUTATIONS = [
     ),
     (
         "making a store: the descriptor comes before ready",
-        "src/store/open.c",
+        "src/store/create.c",
         """        status = write_descriptor(opening, error);
     }
     if (!status) {
-        status = write_superblock(opening, false, error);
+        status = grv_opening_write_superblock(opening, false, error);
     }
 """,
-        """        status = write_superblock(opening, false, error);
+        """        status = grv_opening_write_superblock(opening, false, error);
     }
     if (!status) {
         status = write_descriptor(opening, error);
