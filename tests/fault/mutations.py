@@ -198,7 +198,7 @@ MUTATIONS = [
     (
         "put: blocks before the manifest",
         "src/store/ingest.c",
-        """    status = store_commit_batch(call, put, error);
+        """    status = grv_ingest_commit_batch(call, put, error);
     if (status) {
         return status;
     }
@@ -210,7 +210,7 @@ MUTATIONS = [
     if (status) {
         return status;
     }
-    status = store_commit_batch(call, put, error);
+    status = grv_ingest_commit_batch(call, put, error);
 """,
         LIFE,
     ),
@@ -579,7 +579,7 @@ KEPT = [
     ),
     # Where there is only one kind.
     ("src/port/block_store.c", "durability = GRV_DURABLE;", "for stores that know no other"),
-    ("src/store/ingest.c", "GRV_ORDERED : GRV_DURABLE", "block files are durable either way"),
+    ("src/store/ingest_steps.c", "GRV_ORDERED : GRV_DURABLE", "block files are durable either way"),
     ("src/store/backup.c", "run->batch, GRV_DURABLE, run->results", "block files likewise"),
     (
         "src/backend/kv/block_batch.c",
