@@ -19,6 +19,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -240,8 +241,8 @@ class Copy:
 
     def end(self, kill=False):
         """Kills it, or waits for it; true where it was killed before its end."""
-        if kill:
-            self.process.kill()
+        if kill:  # Popen.kill() would take the end of one that has ended already
+            os.kill(self.process.pid, signal.SIGKILL)
         self.wait(lambda: False)
         self.read_bytes = self.proc("io", "rchar:")
         code = self.process.wait()
