@@ -16,6 +16,8 @@
 #define VIEW_MAX ((size_t)1 << 20)
 
 atomic_int front_open;
+atomic_bool front_gate;
+atomic_int front_held;
 
 /* ---- Sources ---- */
 
@@ -178,6 +180,19 @@ static grv_status slow_run(http_exchange *exchange, grv_error *error)
     return http_reply_text(exchange, 200, "text/plain", grv_bytes_of("slow", 4), error);
 }
 
+static grv_status held_run(http_exchange *exchange, grv_error *error)
+{
+    grv_status status = GRV_OK;
+    atomic_fetch_add(&front_held, 1);
+    while (!status && !atomic_load(&front_gate)) {
+        grv_clock_sleep(1000000);
+        status = grv_call_check(&exchange->call, "front", error);
+    }
+    atomic_fetch_sub(&front_held, 1);
+    return status ? status
+                  : http_reply_text(exchange, 200, "text/plain", grv_bytes_of("held", 4), error);
+}
+
 static grv_status quick_run(http_exchange *exchange, grv_error *error)
 {
     return http_reply_text(exchange, 200, "text/plain", grv_bytes_of("quick", 5), error);
@@ -288,7 +303,8 @@ static const http_route routes[] = {
      .run = broken_run},
     {.method = "GET", .pattern = "/early", .name = "early", .is_stream = true, .run = early_run},
     {.method = "GET", .pattern = "/slow/{}", .name = "slow", .is_stream = true, .run = slow_run},
-    {.method = "GET", .pattern = "/idle/{}", .name = "idle", .run = slow_run},
+    {.method = "GET", .pattern = "/held", .name = "held", .is_stream = true, .run = held_run},
+    {.method = "GET", .pattern = "/parked", .name = "parked", .run = held_run},
     {.method = "GET", .pattern = "/quick", .name = "quick", .is_quick = true, .run = quick_run},
     {.method = "GET", .pattern = "/events", .name = "events", .run = events_run},
     {.method = "POST",

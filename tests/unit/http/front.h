@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 
 /* GET /text, /secret (scope admin), /bytes/N, /broken/N (fails after the first view), /early (fails
- * at once), /slow/MS, /idle/MS (the same without a turn), /quick, /events; POST /sum (sums a
+ * at once), /slow/MS, /held, /parked, /quick, /events; POST /sum (sums a
  * stream), /json, /full (open fails), /spoiled (the sink fails after 400,000 bytes), /wanted
  * (refuses an expected body), /ended (the third piece makes the answer). */
 extern const http_route *const front_routes[];
@@ -22,6 +22,10 @@ static inline uint8_t front_byte(uint64_t at)
 
 /* Sinks and sources that are open now. */
 extern atomic_int front_open;
+
+/* GET /held, and without a turn /parked, are answered once this is set; so many wait for it. */
+extern atomic_bool front_gate;
+extern atomic_int front_held;
 
 /* What came back. */
 typedef struct front_answer {

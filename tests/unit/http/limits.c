@@ -55,7 +55,7 @@ static bool read_is(int fd, unsigned status)
 static void figures_await(http_server *server, unsigned gets, unsigned puts, unsigned waiting)
 {
     struct http_streams_figures figures = {0};
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < 12000; i++) {
         http_streams_figures(server->streams, &figures);
         if (figures.gets == gets && figures.puts == puts && figures.waiting == waiting) {
             return;
@@ -80,8 +80,9 @@ static void turns_are_waited_for_in_line(void **state)
     const http_server_config config = {.streams = 1, .queue = 2};
     http_server *server = front_start(&config);
     int fds[3];
+    atomic_store(&front_gate, false);
     for (unsigned i = 0; i < 3; i++) {
-        fds[i] = ask_open(server, "GET /slow/300 HTTP/1.1\r\n" HOST "\r\n");
+        fds[i] = ask_open(server, "GET /held HTTP/1.1\r\n" HOST "\r\n");
         figures_await(server, 1, 0, i);
     }
     front_answer answer = front_ask(server, "GET /bytes/10 HTTP/1.1\r\n" HOST "\r\n");
@@ -90,6 +91,7 @@ static void turns_are_waited_for_in_line(void **state)
     front_done(&answer);
     /* What needs no turn goes on. */
     assert_true(ask_is(server, "GET /text HTTP/1.1\r\n" HOST "\r\n", 200));
+    atomic_store(&front_gate, true);
     for (unsigned i = 0; i < 3; i++) {
         assert_true(read_is(fds[i], 200));
     }
@@ -102,9 +104,10 @@ static void who_waits_too_long_is_refused(void **state)
     grv_error error = GRV_ERROR_INIT;
     http_server *server = front_start(NULL);
     assert_grv_ok(http_puts_pause(NULL, server, &error));
+    uint64_t before = grv_now_ns();
     int fd = ask_open(server, "POST /sum HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\nx");
     figures_await(server, 0, 0, 1);
-    http_streams_tick(server->streams, grv_now_ns() + HTTP_PAUSE_PATIENCE - SECOND, false);
+    http_streams_tick(server->streams, before + HTTP_PAUSE_PATIENCE - 1, false);
     figures_await(server, 0, 0, 1);
     http_streams_tick(server->streams, grv_now_ns() + HTTP_PAUSE_PATIENCE, false);
     assert_true(read_is(fd, 503));
@@ -167,7 +170,7 @@ static void puts_can_be_paused(void **state)
 static bool is_closed(int fd)
 {
     char piece[65536];
-    struct timeval limit = {.tv_sec = 5};
+    struct timeval limit = {.tv_sec = 60};
     ssize_t got;
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     do {
@@ -207,7 +210,7 @@ static void slow_clients_are_let_go(void **state)
     assert_true(is_closed(trickling));
     assert_true(is_closed(uploading));
     assert_true(is_closed(gathering));
-    for (int i = 0; i < 1000 && atomic_load(&front_open) > 0; i++) {
+    for (int i = 0; i < 6000 && atomic_load(&front_open) > 0; i++) {
         grv_clock_sleep(10000000);
     }
     assert_int_equal(atomic_load(&front_open), 0);
@@ -243,37 +246,45 @@ static void long_bodies_are_refused(void **state)
     stop(server);
 }
 
+/* Asks so often until enough were refused that, in the time that it took, no more passed than may:
+ * `burst` at first and `rate` a second. A busy machine may ask so slowly that all may pass. */
+static void rate_is_kept(const http_server_config *config, const char *text, unsigned passed_status,
+                         unsigned burst, unsigned rate)
+{
+    enum { ASKS = 30, ROUNDS = 20 };
+    unsigned refused = 0;
+    for (int round = 0; round < ROUNDS && refused < 5; round++) {
+        http_server *server = front_start(config);
+        unsigned passed = 0;
+        refused = 0;
+        uint64_t begun = grv_now_ns();
+        for (int i = 0; i < ASKS; i++) {
+            front_answer answer = front_ask(server, text);
+            assert_true(answer.status == passed_status || answer.status == 429);
+            passed += answer.status == passed_status;
+            refused += answer.status == 429;
+            assert_true(answer.status != 429 || front_header(&answer, "Retry-After"));
+            front_done(&answer);
+        }
+        uint64_t more = (grv_now_ns() - begun) * rate / SECOND;
+        assert_true(passed <= burst + more + 1);
+        stop(server);
+    }
+    assert_true(refused >= 5);
+}
+
 static void what_is_refused_counts_too(void **state)
 {
     (void)state;
     const http_server_config config = {.client_rate = 2};
-    http_server *server = front_start(&config);
-    unsigned limited = 0;
-    for (int i = 0; i < 20; i++) {
-        front_answer answer = front_ask(server, "GET /nothing HTTP/1.1\r\n" HOST "\r\n");
-        assert_true(answer.status == 404 || answer.status == 429);
-        limited += answer.status == 429;
-        front_done(&answer);
-    }
-    assert_true(limited >= 5);
-    stop(server);
+    rate_is_kept(&config, "GET /nothing HTTP/1.1\r\n" HOST "\r\n", 404, 4, 2);
 }
 
 static void clients_have_a_rate(void **state)
 {
     (void)state;
-    const http_server_config config = {.client_rate = 5, .client_connections = 3};
-    http_server *server = front_start(&config);
-    unsigned refused = 0;
-    for (int i = 0; i < 30; i++) {
-        front_answer answer = front_ask(server, "GET /text HTTP/1.1\r\n" HOST "\r\n");
-        assert_true(answer.status == 200 || answer.status == 429);
-        refused += answer.status == 429;
-        assert_true(answer.status == 200 || front_header(&answer, "Retry-After"));
-        front_done(&answer);
-    }
-    assert_true(refused >= 10);
-    stop(server);
+    const http_server_config config = {.client_rate = 5};
+    rate_is_kept(&config, "GET /text HTTP/1.1\r\n" HOST "\r\n", 200, 10, 5);
 }
 
 /* Whether the server says something, or closes, within some ms. */
@@ -418,7 +429,8 @@ static void a_stop_waits_for_what_is_in_flight(void **state)
     front_answer answer = front_read(idle, false);
     front_done(&answer);
     int fresh = front_connect(self.server);
-    int slow = ask_open(self.server, "GET /slow/800 HTTP/1.1\r\n" HOST "\r\n");
+    atomic_store(&front_gate, false);
+    int slow = ask_open(self.server, "GET /held HTTP/1.1\r\n" HOST "\r\n");
     int events = ask_open(self.server, "GET /events HTTP/1.1\r\n" HOST "\r\n");
     int upload =
         ask_open(self.server, "POST /sum HTTP/1.1\r\n" HOST "Content-Length: 900000\r\n\r\n");
@@ -427,6 +439,7 @@ static void a_stop_waits_for_what_is_in_flight(void **state)
     assert_int_equal(pthread_create(&thread, NULL, stop_run, &self), 0);
     assert_true(is_closed(idle));
     assert_true(is_closed(fresh));
+    atomic_store(&front_gate, true);
     assert_true(front_send(upload, data, 500000));
     answer = front_read(upload, false);
     assert_int_equal(answer.status, 201);
@@ -459,7 +472,7 @@ static void a_stop_has_an_end(void **state)
     figures_await(server, 2, 1, 1);
     uint64_t before = grv_now_ns();
     assert_true(http_server_stop(server, NULL) >= 4);
-    assert_true(grv_now_ns() - before < 10 * SECOND);
+    assert_true(grv_now_ns() - before < 50 * SECOND); /* what is slow would take 60 */
     assert_int_equal(atomic_load(&front_open), 0);
     const int fds[] = {slow, upload, reading, waiting, half};
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
@@ -525,7 +538,7 @@ static void local_clients_are_let_go_if_they_stand(void **state)
     char listen[128];
     snprintf(listen, sizeof listen, "unix:%s", address.sun_path);
     const http_server_config config = {
-        .fronts = front_routes, .listen = listen, .idle_ns = SECOND, .rate_min = 1u << 20};
+        .fronts = front_routes, .listen = listen, .idle_ns = SECOND, .rate_min = 64u << 10};
     http_server *server = NULL;
     assert_grv_ok(http_server_start(&config, &server, &error));
     int fds[2];
@@ -544,7 +557,7 @@ static void local_clients_are_let_go_if_they_stand(void **state)
         grv_clock_sleep(50000000);
     }
     assert_true(total > SIZE);
-    for (int i = 0; i < 1000 && atomic_load(&front_open) > 0; i++) {
+    for (int i = 0; i < 6000 && atomic_load(&front_open) > 0; i++) {
         grv_clock_sleep(10000000);
     }
     assert_int_equal(atomic_load(&front_open), 0);

@@ -21,10 +21,12 @@ static void test_deadline(void **state)
         fault_rig rig = rig_of(scripts[i], 1);
         grv_error error = GRV_ERROR_INIT;
         grv_s3_request request;
+        uint64_t wait_ms = i < 2 ? 300 : 2000; /* the last has to be answered by then */
         uint64_t start_ns = grv_now_ns();
-        grv_call call = {.deadline_ns = start_ns + 300 * MS};
+        grv_call call = {.deadline_ns = start_ns + wait_ms * MS};
+        /* Nothing but the deadline ends so: the patience would be GRV_UNAVAILABLE. */
         assert_grv_status(get_hello(&call, &rig, &request, &error), GRV_TIMEOUT);
-        assert_in_range(elapsed_ms(start_ns), 299, 2000);
+        assert_true(elapsed_ms(start_ns) >= wait_ms - 1);
         assert_non_null(strstr(error.message, i < 2 ? "deadline" : "SlowDown"));
         rig_done(&rig);
     }
@@ -43,7 +45,7 @@ static void test_patience(void **state)
         grv_s3_request request;
         uint64_t start_ns = grv_now_ns();
         assert_grv_status(get_hello(NULL, &rig, &request, &error), GRV_UNAVAILABLE);
-        assert_in_range(elapsed_ms(start_ns), 100, 2000);
+        assert_in_range(elapsed_ms(start_ns), 100, 30000);
         assert_non_null(strstr(error.message, "given up after"));
         rig_done(&rig);
     }
@@ -61,11 +63,11 @@ static void test_patience(void **state)
 static void test_slow_is_not_dead(void **state)
 {
     (void)state;
-    static const scripted_line lines[] = {{OK_HELLO, 0, 100}};
-    fault_rig rig = rig_with(lines, 1, (grv_s3_config){.patience_ns = 1000 * MS});
+    static const scripted_line lines[] = {{OK_HELLO, 0, 25}};
+    fault_rig rig = rig_with(lines, 1, (grv_s3_config){.patience_ns = 5500 * MS});
     grv_error error = GRV_ERROR_INIT;
-    grv_s3_request requests[12];
-    static uint8_t into[12][5];
+    static grv_s3_request requests[240];
+    static uint8_t into[COUNT(requests)][5];
     for (size_t i = 0; i < COUNT(requests); i++) {
         requests[i] =
             (grv_s3_request){.method = GRV_S3_GET, .bucket = "b", .key = "k", .into = {into[i], 5}};
@@ -73,7 +75,7 @@ static void test_slow_is_not_dead(void **state)
     /* Those that wait for a connection have not begun to be impatient. */
     rig.s3->settings.connections = 1;
     assert_grv_ok(grv_s3_run(NULL, rig.s3, requests, COUNT(requests), &error));
-    assert_int_equal(scripted_requests(rig.server), COUNT(requests));
+    assert_true(scripted_requests(rig.server) >= COUNT(requests));
     rig_done(&rig);
 }
 
@@ -87,11 +89,14 @@ static void test_deadline_in_the_queue(void **state)
     grv_s3_request first = {
         .method = GRV_S3_GET, .bucket = "bucket", .key = "key", .into = {into, 5}};
     grv_s3_submit(NULL, rig.s3, &first);
+    while (scripted_requests(rig.server) == 0) {
+        usleep(1000);
+    }
     grv_s3_request second;
     uint64_t start_ns = grv_now_ns();
     grv_call call = {.deadline_ns = start_ns + 200 * MS};
     assert_grv_status(get_hello(&call, &rig, &second, &error), GRV_TIMEOUT);
-    assert_in_range(elapsed_ms(start_ns), 199, 2000);
+    assert_true(elapsed_ms(start_ns) >= 199);
     assert_false(second.unsure);
     grv_s3_cancel(rig.s3, &first);
     assert_grv_status(first.status, GRV_CANCELLED);
@@ -116,11 +121,11 @@ static void test_cancel(void **state)
     grv_cancel cancel = {0};
     grv_call call = {.cancel = &cancel};
     pthread_t thread;
+    uint64_t start_ns = grv_now_ns();
     assert_int_equal(pthread_create(&thread, NULL, raise_later, &cancel), 0);
     grv_s3_request request;
-    uint64_t start_ns = grv_now_ns();
     assert_grv_status(get_hello(&call, &rig, &request, &error), GRV_CANCELLED);
-    assert_in_range(elapsed_ms(start_ns), 140, 1000);
+    assert_true(elapsed_ms(start_ns) >= 150);
     pthread_join(thread, NULL);
     rig_done(&rig);
 }
@@ -164,7 +169,7 @@ static void test_retry_after(void **state)
     grv_s3_request request;
     uint64_t start_ns = grv_now_ns();
     assert_grv_ok(get_hello(NULL, &rig, &request, &error));
-    assert_in_range(elapsed_ms(start_ns), 1000, 3000);
+    assert_in_range(elapsed_ms(start_ns), 1000, 30000);
     rig_done(&rig);
 }
 
