@@ -19,7 +19,7 @@ static void many_sinks_take_turns(void **state)
     grv_blob_sink *sinks[SINKS];
     size_t written[SINKS] = {0};
     /* The deadline turns a wait for one another's memory into a failure. */
-    const grv_call call = {.deadline_ns = grv_now_ns() + UINT64_C(60000000000)};
+    const grv_call call = {.deadline_ns = grv_now_ns() + UINT64_C(300000000000)};
     for (size_t i = 0; i < SINKS; i++) {
         assert_grv_ok(grv_blob_store_open_put(&call, env->store, &plan, &sinks[i], &error));
     }
@@ -58,7 +58,7 @@ static void many_sources_take_turns(void **state)
     grv_error error = GRV_ERROR_INIT;
     const size_t size = 300000;
     uint8_t *data = suite_lines(41, size);
-    const grv_call call = {.deadline_ns = grv_now_ns() + UINT64_C(60000000000)};
+    const grv_call call = {.deadline_ns = grv_now_ns() + UINT64_C(300000000000)};
     grv_source *sources[SINKS];
     size_t at[SINKS];
     grv_blob_key key = suite_put(env, grv_bytes_of(data, size)).key;

@@ -2,6 +2,7 @@
 /* A server that gives way to a collection of another process, and what becomes of its uploads. */
 #include "front.h"
 #include "http/api.h"
+#include "http/streams.h"
 #include "os/clock.h"
 #include "postgres_store.h"
 #include "temp.h"
@@ -130,8 +131,23 @@ static void collection_end(collection *it)
 
 static void until_begun(collection *it)
 {
-    uint64_t until_ns = grv_now_ns() + 30 * SECOND;
+    uint64_t until_ns = grv_now_ns() + 60 * SECOND;
     while (!atomic_load(&it->begun)) {
+        assert_true(grv_now_ns() < until_ns);
+        grv_clock_sleep(SECOND / 100);
+    }
+}
+
+/* Until the server has so many uploads under way. */
+static void until_uploading(http_server *server, unsigned puts)
+{
+    struct http_streams_figures figures = {0};
+    uint64_t until_ns = grv_now_ns() + 60 * SECOND;
+    for (;;) {
+        http_streams_figures(server->streams, &figures);
+        if (figures.puts == puts) {
+            return;
+        }
         assert_true(grv_now_ns() < until_ns);
         grv_clock_sleep(SECOND / 100);
     }
@@ -165,7 +181,7 @@ static void uploads_and_a_collection(void **state)
     static char body[UPLOAD];
     memset(body, 'a', sizeof body);
     int first = upload_begin(it, body);
-    grv_clock_sleep(SECOND / 2);
+    until_uploading(it->server, 1);
     collection gc;
     collection_start(&gc, it->other, true);
     grv_clock_sleep(2 * SECOND);

@@ -10,6 +10,7 @@
 #include <graviton/backend/cas.h>
 #include <graviton/backend/kv.h>
 #include <graviton/backend/memory.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
@@ -435,23 +436,18 @@ static void the_budget_admits_what_fits(void **state)
     grv_error error = GRV_ERROR_INIT;
     cas_rig rig;
     rig_open(&rig, "cdc:4M", GRV_CAS_BUDGET_MIN);
-    grv_blob_sink *sinks[8] = {0};
+    grv_blob_sink *sinks[4] = {0};
     grv_put_plan plan = {0};
-    size_t open = 0;
-    grv_status status = GRV_OK;
-    while (open < 8) {
-        grv_call call = {.deadline_ns = grv_now_ns() + UINT64_C(30000000)};
-        status = grv_blob_store_open_put(&call, rig.blobs, &plan, &sinks[open], &error);
-        if (status) {
-            break;
-        }
-        open++;
+    enum { OPEN = 3 }; /* two tiles of 20 MiB each, 128 MiB in all */
+    for (size_t i = 0; i < OPEN; i++) {
+        assert_grv_ok(grv_blob_store_open_put(NULL, rig.blobs, &plan, &sinks[i], &error));
     }
-    assert_grv_status(status, GRV_TIMEOUT);
-    assert_int_equal(open, 3); /* two tiles of 20 MiB each, 128 MiB in all */
+    grv_call call = {.deadline_ns = grv_now_ns() + UINT64_C(30000000)};
+    assert_grv_status(grv_blob_store_open_put(&call, rig.blobs, &plan, &sinks[OPEN], &error),
+                      GRV_TIMEOUT);
     grv_sink_free(&sinks[0]->base);
     assert_grv_ok(grv_blob_store_open_put(NULL, rig.blobs, &plan, &sinks[0], &error));
-    for (size_t i = 0; i < open; i++) {
+    for (size_t i = 0; i < OPEN; i++) {
         grv_sink_free(&sinks[i]->base);
     }
     rig_close(&rig);
@@ -507,7 +503,7 @@ static void a_reader_that_waits_holds_nothing(void **state)
     size_t others = GRV_CAS_BUDGET_MIN - 20 * MIB; /* leaves room for one fetch */
     assert_true(grv_budget_try(budget, others));
     for (int i = 0; i < 3; i++) {
-        grv_call call = {.deadline_ns = grv_now_ns() + UINT64_C(20000000000)};
+        grv_call call = {.deadline_ns = grv_now_ns() + UINT64_C(120000000000)};
         grv_source *source = NULL;
         size_t size = 0;
         assert_grv_ok(
@@ -529,15 +525,19 @@ static void a_reader_that_waits_holds_nothing(void **state)
 }
 
 /* A block store that is slow with one block: the memory store's table with two slots before it. */
-#define SLOW_US 400000u
+#define SLOW_US 100000u
 static grv_block_store_ops slow_ops;
 static const grv_block_store_ops *slow_inner;
-static grv_block_key slow_key; /* calls with this block take a while */
+static grv_block_key slow_key;   /* calls with this block take a while */
+static atomic_uint slow_met;     /* how many there were */
+static atomic_uint slow_limited; /* those of them that had a deadline */
 
-static void slow_wait(const grv_block_key keys[], size_t count)
+static void slow_wait(const grv_call *call, const grv_block_key keys[], size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (grv_block_key_compare(&keys[i], &slow_key) == 0) {
+            atomic_fetch_add(&slow_met, 1);
+            atomic_fetch_add(&slow_limited, call && call->deadline_ns != 0);
             usleep(SLOW_US);
         }
     }
@@ -547,7 +547,7 @@ static grv_status slow_get(const grv_call *call, grv_block_store *store, const g
                            const grv_span buffers[], size_t count, grv_status ret_statuses[],
                            grv_error *error)
 {
-    slow_wait(keys, count);
+    slow_wait(call, keys, count);
     grv_status status = grv_call_check(call, "slow", error);
     for (size_t i = 0; status && i < count; i++) {
         ret_statuses[i] = status;
@@ -560,14 +560,9 @@ static grv_status slow_missing(const grv_call *call, grv_block_store *store,
                                const grv_block_key keys[], size_t count, bool ret_missing[],
                                grv_error *error)
 {
-    slow_wait(keys, count);
+    slow_wait(call, keys, count);
     grv_status status = grv_call_check(call, "slow", error);
     return status ? status : slow_inner->missing(call, store, keys, count, ret_missing, error);
-}
-
-static grv_call call_for(uint64_t microseconds)
-{
-    return (grv_call){.deadline_ns = grv_now_ns() + microseconds * 1000};
 }
 
 /* What runs ahead of the caller is no part of the call that began it: its deadline is not passed
@@ -590,23 +585,27 @@ static void a_deadline_ends_with_its_call(void **state)
     assert_grv_ok(
         grv_digest_of(GRV_HASH_BLAKE3, grv_bytes_of(data + MIB, MIB), &slow_key.digest, &error));
     assert_grv_ok(grv_blob_store_open_put(NULL, rig.blobs, &plan, &sink, &error));
-    grv_call call = call_for(SLOW_US * 3 / 4);
+    grv_call call = {.deadline_ns = grv_now_ns() + UINT64_C(60000000000)};
     assert_grv_ok(grv_sink_write(&call, &sink->base, grv_bytes_of(data, 3 * MIB), &error));
-    usleep(SLOW_US);
     assert_grv_ok(grv_sink_write(NULL, &sink->base, grv_bytes_of(data + 3 * MIB, 9 * MIB), &error));
     assert_grv_ok(grv_sink_commit(NULL, &sink->base, &error));
     grv_blob_key key = sink->result.key;
     grv_sink_free(&sink->base);
+    assert_true(atomic_exchange(&slow_met, 0) > 0);
 
     grv_source *source = NULL;
     grv_bytes view;
     assert_grv_ok(grv_blob_store_open_get(NULL, rig.blobs, &key, GRV_RANGE_ALL, &source, &error));
-    call = call_for(SLOW_US * 3 / 4);
+    call.deadline_ns = grv_now_ns() + UINT64_C(60000000000);
     assert_grv_ok(grv_source_next(&call, source, 1000, &view, &error));
-    usleep(SLOW_US);
+    for (int i = 0; i < 6000 && atomic_load(&slow_met) == 0; i++) {
+        usleep(10000);
+    }
+    assert_true(atomic_load(&slow_met) > 0); /* read ahead, while that call's deadline is known */
     size_t size = 0;
     assert_grv_ok(drain(source, data + 1000, &size, &error));
     assert_int_equal(size, 12 * MIB - 1000);
+    assert_int_equal(atomic_load(&slow_limited), 0);
     grv_source_free(source);
     free(data);
     rig_close(&rig);

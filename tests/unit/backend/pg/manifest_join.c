@@ -17,7 +17,8 @@
 
 /* ---- What goes to the server: this takes the place of libpq's ---- */
 
-static unsigned joints; /* statements that have several roots */
+static unsigned joints;  /* statements that have several roots */
+static unsigned singles; /* and one */
 static int joint_socket;
 
 int PQsendQueryPrepared(PGconn *conn, const char *stmtName, int nParams,
@@ -30,6 +31,8 @@ int PQsendQueryPrepared(PGconn *conn, const char *stmtName, int nParams,
     if (strcmp(stmtName, "roots_put") == 0) {
         __atomic_store_n(&joint_socket, PQsocket(conn), __ATOMIC_RELEASE);
         __atomic_add_fetch(&joints, 1, __ATOMIC_ACQ_REL);
+    } else if (strcmp(stmtName, "root_put_quick") == 0) {
+        __atomic_add_fetch(&singles, 1, __ATOMIC_ACQ_REL);
     }
     return real(conn, stmtName, nParams, paramValues, paramLengths, paramFormats, resultFormat);
 }
@@ -112,14 +115,29 @@ static void settle(void)
     grv_clock_sleep(UINT64_C(150000000));
 }
 
+/* How far puts have come: statements that were sent, and those that wait for the end of one. */
+static unsigned progress(const rig *self)
+{
+    grv_pg_joins *joins = &((grv_manifest_repo_pg *)(void *)self->repo)->joins;
+    pthread_mutex_lock(&joins->lock);
+    unsigned waiting = joins->waiting;
+    pthread_mutex_unlock(&joins->lock);
+    return waiting + __atomic_load_n(&joints, __ATOMIC_ACQUIRE) +
+           __atomic_load_n(&singles, __ATOMIC_ACQUIRE);
+}
+
 static void start_put(rig *self, unsigned index, uint8_t name)
 {
     one_put *put = &self->puts[index];
+    unsigned before = progress(self);
     *put = (one_put){.repo = self->repo, .call = {.cancel = &put->cancel}};
     put->key = (grv_blob_key){.digest = {.hash = GRV_HASH_BLAKE3}, .size = 10};
     memset(put->key.digest.bytes, name, GRV_DIGEST_SIZE);
     assert_int_equal(pthread_create(&put->thread, NULL, run_put, put), 0);
-    settle();
+    for (int i = 0; i < 6000 && progress(self) == before; i++) {
+        grv_clock_sleep(UINT64_C(10000000));
+    }
+    assert_int_equal(progress(self), before + 1);
 }
 
 static void end_puts(rig *self, unsigned first, unsigned end)
@@ -216,7 +234,7 @@ static void start_joint(rig *self, unsigned count)
         start_put(self, i, (uint8_t)i);
     }
     give_up(self, 0);
-    for (unsigned i = 0; i < 100 && !__atomic_load_n(&joints, __ATOMIC_ACQUIRE); i++) {
+    for (unsigned i = 0; i < 400 && !__atomic_load_n(&joints, __ATOMIC_ACQUIRE); i++) {
         settle();
     }
     settle();
