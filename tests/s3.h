@@ -116,7 +116,7 @@ static inline void test_s3_remove_bucket(grv_s3 *s3, const char *bucket)
     /* The server may still be at work on a put that its client has given up: its object appears
      * after the list that did not show it. */
     grv_status status = GRV_CONFLICT;
-    for (unsigned tries = 0; status == GRV_CONFLICT && tries < 50; tries++) {
+    for (unsigned tries = 0; status == GRV_CONFLICT && tries < 600; tries++) {
         if (tries > 0) {
             grv_clock_sleep(UINT64_C(100000000));
             test_s3_empty_bucket(s3, bucket);

@@ -172,7 +172,7 @@ static void a_slow_call_ends_at_its_deadline(void **state)
     grv_blob_sink *sink = NULL;
     call.deadline_ns = grv_now_ns() + UINT64_C(50000000);
     assert_grv_status(grv_blob_store_open_put(&call, rig.blobs, &plan, &sink, &error), GRV_TIMEOUT);
-    assert_true(grv_now_ns() - start < UINT64_C(10000000000));
+    assert_true(grv_now_ns() - start < UINT64_C(50000000000));
     rig.plan = (grv_fault_plan){0};
     rig_check(&rig, false);
     rig_done(&rig);

@@ -144,7 +144,7 @@ static inline uint64_t calls_sync_begin(calls_kind kind)
         for (unsigned ms = 0; ms < 10000 && calls_writes() < calls.sync_awaits; ms++) {
             usleep(1000);
         }
-        usleep(20000);
+        usleep(200000); /* until those that were woken by the one before have come, too */
     }
     if (begun && calls.sync_us) {
         usleep(calls.sync_us);

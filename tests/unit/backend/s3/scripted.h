@@ -40,7 +40,7 @@ static inline fault_rig rig_with(const scripted_line *lines, size_t count, grv_s
     config.endpoint = config.endpoint ? config.endpoint : endpoint;
     config.key_id = "id";
     config.secret = "hushhush";
-    config.patience_ns = config.patience_ns ? config.patience_ns : 10000 * MS;
+    config.patience_ns = config.patience_ns ? config.patience_ns : 120000 * MS;
     assert_grv_ok(grv_s3_open(&config, &rig.s3, &error));
     return rig;
 }
