@@ -202,13 +202,16 @@ class Exchange:
             status = int(answer.first.split(" ")[1])
             if status >= 200:
                 break
+        answer.length = None  # known only at its end
         if self.method == "HEAD" or status in (204, 304):
             answer.body = iter(())
+            answer.length = 0
         elif answer.get("transfer-encoding", "").lower() == "chunked":
             answer.body = upstream.chunks()
             answer.decoded = True
         elif answer.get("content-length") is not None:
-            answer.body = upstream.whole(int(answer.get("content-length")))
+            answer.length = int(answer.get("content-length"))
+            answer.body = upstream.whole(answer.length)
         else:
             answer.body = upstream.until_closed()
             answer.decoded = True
@@ -219,26 +222,34 @@ class Exchange:
         self.link.client.sendall(data)
 
     def reply(self, answer, body=None):
-        """Sends an answer back, with its own body or another."""
+        """Sends an answer back, with its own body or another of the same size. It is noted before
+        its last bytes go, so that a client that has all of it is in `seen`."""
         decoded = getattr(answer, "decoded", False)
         if decoded:
             answer.drop("content-length")
             answer.set("Transfer-Encoding", "chunked")
+        left = answer.length
+        if left == 0:
+            self.note(answer.status)
         self.tell(answer.head())
         for data in answer.body if body is None else body:
             with self.proxy.lock:
                 self.proxy.received += len(data)
+            if not decoded:
+                left -= len(data)
+                if left == 0:
+                    self.note(answer.status)
             self.tell(b"%x\r\n%s\r\n" % (len(data), data) if decoded else data)
         if decoded:
+            self.note(answer.status)
             self.tell(b"0\r\n\r\n")
-        self.note(answer.status)
 
     def say(self, status, words, body=b"", headers=()):
         """An answer of the proxy's own."""
         message = Message([f"HTTP/1.1 {status} {words}"])
         message.headers = list(headers) + [("Content-Length", str(len(body)))]
-        self.tell(message.head() + (b"" if self.method == "HEAD" else body))
         self.note(status)
+        self.tell(message.head() + (b"" if self.method == "HEAD" else body))
 
     def note(self, status):
         with self.proxy.lock:
@@ -377,7 +388,8 @@ class Listener:
 
 
 class Proxy(Listener):
-    """sent and received count bytes of bodies; seen lists every exchange that had an answer."""
+    """sent and received count bytes of bodies; seen lists every exchange that had an answer,
+    from just before the answer's last bytes went out."""
 
     def __init__(self, url, host="127.0.0.1"):
         name, port = url.split("://", 1)[1].rstrip("/").rsplit(":", 1)
@@ -520,6 +532,7 @@ def shorten(by, chunked=False):
         body = b"".join(reply.body)
         body = body[: max(0, len(body) - by)]
         reply.drop("content-length")
+        exchange.note(reply.status)
         if chunked is None:
             reply.set("Content-Length", str(len(body)))
             exchange.tell(reply.head() + body)
@@ -533,7 +546,6 @@ def shorten(by, chunked=False):
             exchange.link.client.shutdown(socket.SHUT_WR)
             exchange.pause_until_left()
             raise Gone("told to end")
-        exchange.note(reply.status)
 
     return fault
 
