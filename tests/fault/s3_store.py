@@ -149,10 +149,12 @@ def faults_on_the_way(world, bench):
         world.proxy.on(fault, times=None, share=(random.Random(bench.random.random()), 0.01))
     for fault in SHORT:
         world.proxy.on(fault, path="/blake3/", times=None, share=(bench.random, 0.02))
-    doubtful = work(pair, 4, SECONDS, set())
+    doubtful, met, end = set(), 0, time.monotonic() + 120
+    while met <= 20:  # a slow machine meets few at a time
+        want(time.monotonic() < end, f"only {met} faults were met")
+        doubtful |= work(pair, 4, SECONDS, set())
+        met = sum(rule.met for rule in world.proxy.rules)
     pair.check(doubtful)
-    met = sum(rule.met for rule in world.proxy.rules)
-    want(met > 20, f"only {met} faults were met")
     world.proxy.clear()
     pair.check(doubtful)
 
