@@ -16,7 +16,7 @@ import time
 
 import s3_rig
 from harness import CONFLICT, FULL, NOT_FOUND, OK, PERMISSION, UNAVAILABLE, want
-from s3_rig import LATE, PATIENCE, no_secrets, timed
+from s3_rig import LATE, PATIENCE, TRIED_AGAIN, no_secrets, patience, timed
 
 import keeper
 from proxy import (
@@ -128,7 +128,8 @@ def hopeless_puts(world, bench):
     }
     for word, (data, fault, method, path, code) in cases.items():
         rules = [(fault, {"method": method, "path": path, "times": None})]
-        result = put_meets(world, bench, word, data, rules, code=code)
+        with patience(bench, PATIENCE if code == UNAVAILABLE else 60):
+            result = put_meets(world, bench, word, data, rules, code=code)
         no_secrets(world, result)
         want("bucket-" in result.err, f"no word of where: {result}")
         if word != "reset":
@@ -139,19 +140,23 @@ def stalls(world, bench):
     """The service takes a request and says no more: tried again, or given up in time."""
     small, large = bench.random.randbytes(SMALL), bench.random.randbytes(LARGE)
     once = [(stall(), {"method": "PUT", "path": "/key"})]
-    put_meets(world, bench, "one stall", small, once)
     part = [(stall(), {"method": "PUT", "path": "partNumber=1"})]
-    put_meets(world, bench, "one part stalls", large, part)
+    with patience(bench, TRIED_AGAIN):
+        put_meets(world, bench, "one stall", small, once)
+        put_meets(world, bench, "one part stalls", large, part)
     always = [(stall(), {"method": "PUT", "path": "/key", "times": None})]
-    no_secrets(world, put_meets(world, bench, "all stall", small, always, code=UNAVAILABLE))
+    with patience(bench, PATIENCE):
+        no_secrets(world, put_meets(world, bench, "all stall", small, always, code=UNAVAILABLE))
     bucket = world.bucket()
     world.client().put(bucket, "key", small)
     world.proxy.clear()
     world.proxy.on(stall_answer(70_000), method="GET")
-    want(bench.run("object", "get", locator(bucket)).wants(OK).out == small, "other bytes")
+    with patience(bench, TRIED_AGAIN):
+        want(bench.run("object", "get", locator(bucket)).wants(OK).out == small, "other bytes")
     world.proxy.clear()
     world.proxy.on(stall_answer(70_000), method="GET", times=None)
-    result, seconds = timed(bench.run, "object", "get", locator(bucket))
+    with patience(bench, PATIENCE):
+        result, seconds = timed(bench.run, "object", "get", locator(bucket))
     result.wants(UNAVAILABLE)
     want(seconds < LATE and result.out != small, f"{seconds:.0f} s: {result}")
 
@@ -172,7 +177,8 @@ def reads(world, bench):
             world.proxy.clear()
             world.proxy.on(fault, method="GET", path="/key", skip=1, times=None)
             path = bench.path("got")
-            result, seconds = timed(bench.run, "object", "get", locator(bucket), "-o", path)
+            with patience(bench, PATIENCE):
+                result, seconds = timed(bench.run, "object", "get", locator(bucket), "-o", path)
             result.wants(UNAVAILABLE)
             want(seconds < LATE, f"{why}: {seconds:.0f} s")
             want(not os.path.exists(path), f"{why}: a part of the object was left as the whole")
@@ -203,7 +209,8 @@ def lists(world, bench):
     }.items():
         world.proxy.clear()
         world.proxy.on(fault, method="GET", path="list-type=2", skip=1, times=None)
-        result, seconds = timed(bench.run, "object", "ls", f"s3://{bucket}/")
+        with patience(bench, PATIENCE):
+            result, seconds = timed(bench.run, "object", "ls", f"s3://{bucket}/")
         want(result.code != OK, f"{why} was taken for a list: {len(result.out)} bytes")
         want(result.err and seconds < LATE, f"{why}: {seconds:.0f} s: {result}")
 
@@ -246,11 +253,12 @@ def late_writes(world, bench):
         world.proxy.clear()
         done = threading.Event()
         world.proxy.on(late(0.2, done), method="PUT", path="/key", times=None)
-        result = bench.run("object", "put", locator(bucket), "-", *words, given=data)
+        with patience(bench, PATIENCE):
+            result = bench.run("object", "put", locator(bucket), "-", *words, given=data)
         result.wants(UNAVAILABLE)
         if words:
             client.request("PUT", bucket, "key", headers={"if-none-match": "*"}, body=b"other")
-        want(done.wait(10), "the late write never came")
+        want(done.wait(LATE), "the late write never came")
         time.sleep(0.5)
         found = client.get(bucket, "key")
         want(found in (data, b"other"), f"other bytes appeared: {found[:20]}")
@@ -303,7 +311,9 @@ def busy_gateway(world, bench):
     bucket = world.bucket()
     data = bench.random.randbytes(SMALL)
     with world.gateway.busy(bucket):
-        result = bench.run("object", "put", locator(bucket), "-", given=data).wants(UNAVAILABLE)
+        with patience(bench, PATIENCE):
+            result = bench.run("object", "put", locator(bucket), "-", given=data)
+        result.wants(UNAVAILABLE)
         want("SlowDown" in result.err, str(result))
         process = bench.start("object", "put", locator(bucket), bench.write("file", data))
         time.sleep(1)
@@ -318,15 +328,19 @@ def stopped_daemons(world, bench):
     data = bench.random.randbytes(SMALL)
     for daemon in ("rgw", "osd"):
         with world.gateway.frozen(daemon):
-            timer = threading.Timer(1.5, os.kill, (world.gateway.pids[daemon], signal.SIGCONT))
+            # For longer than the first try.
+            thaw = (world.gateway.pids[daemon], signal.SIGCONT)
+            timer = threading.Timer(TRIED_AGAIN / 4 + 2, os.kill, thaw)
             timer.start()
-            bench.run("object", "put", locator(bucket), "-", given=data).wants(OK)
+            with patience(bench, TRIED_AGAIN):
+                bench.run("object", "put", locator(bucket), "-", given=data).wants(OK)
             timer.join()
         want(world.client().get(bucket, "key") == data, "other bytes are stored")
         world.client().remove(bucket, "key")
         with world.gateway.frozen(daemon):
             words = ["put", locator(bucket), "-"] if daemon == "osd" else ["get", locator(bucket)]
-            result, seconds = timed(bench.run, "object", *words, given=data)
+            with patience(bench, PATIENCE):
+                result, seconds = timed(bench.run, "object", *words, given=data)
             result.wants(UNAVAILABLE)
             want(PATIENCE / 2 < seconds < LATE, f"{daemon}: {seconds:.0f} s: {result}")
 
@@ -417,7 +431,8 @@ def nobody_there(world, bench):
     """A port where nobody listens, and a name that is none."""
     for endpoint in (f"http://127.0.0.1:{keeper.free_port()}", "http://no.such.host.invalid"):
         bench.environment["AWS_ENDPOINT_URL"] = endpoint
-        result, seconds = timed(bench.run, "object", "get", "s3://bucket/key")
+        with patience(bench, PATIENCE):
+            result, seconds = timed(bench.run, "object", "get", "s3://bucket/key")
         result.wants(UNAVAILABLE)
         want(seconds < LATE and endpoint.split("//")[1] in result.err, f"{seconds:.0f} s: {result}")
 
@@ -451,7 +466,8 @@ def another_client(world, bench):
     want(len(open_uploads()) == 1, "s3cmd does not see an upload")
     world.proxy.on(answer(500, "InternalError"), method="PUT", path="partNumber=2", times=None)
     data = bench.random.randbytes(LARGE)
-    bench.run("object", "put", locator(bucket), "-", given=data).wants(UNAVAILABLE)
+    with patience(bench, PATIENCE):
+        bench.run("object", "put", locator(bucket), "-", given=data).wants(UNAVAILABLE)
     want(len(open_uploads()) == 1, f"left or taken away: {open_uploads()}")
 
 

@@ -2,6 +2,7 @@
 """What the fault tests over S3 share: a gateway, a proxy before it, perhaps a PostgreSQL server,
 and looking at a bucket with other eyes than the program's."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import ceph
 import postgres
 import proxy
 
-PATIENCE = 3  # seconds that a request waits for a service that does not answer
+PATIENCE = 3  # seconds that a request waits for a service, where giving up is what is proven
+TRIED_AGAIN = 20  # the same where one try is to be given up, after a quarter, and another succeeds
 LATE = 40  # seconds that one command may take at most then, on a busy machine
 BOUNDED = os.environ.get("GRAVITON_TEST_BOUNDED") == "1"
 
@@ -67,7 +69,7 @@ class World:
         self.proxy.clear()
         bench.environment.update(self.gateway.environment())
         bench.environment["AWS_ENDPOINT_URL"] = self.proxy.url
-        bench.environment["GRAVITON_S3_TIMEOUT"] = str(PATIENCE)
+        bench.environment["GRAVITON_S3_TIMEOUT"] = "60"
         bench.environment["GRAVITON_PG_TIMEOUT"] = "60"
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "http_proxy", "HTTP_PROXY"):
             bench.environment.pop(name, None)
@@ -93,6 +95,17 @@ class World:
         """No multipart upload is open."""
         left = self.client().uploads(bucket)
         want(not left, f"{why}: {len(left)} multipart uploads are left: {left[:2]}")
+
+
+@contextlib.contextmanager
+def patience(bench, seconds):
+    """Inside, requests to S3 are given up after so long. Elsewhere they outlast a busy machine."""
+    before = bench.environment["GRAVITON_S3_TIMEOUT"]
+    bench.environment["GRAVITON_S3_TIMEOUT"] = str(seconds)
+    try:
+        yield
+    finally:
+        bench.environment["GRAVITON_S3_TIMEOUT"] = before
 
 
 def timed(function, *words, **more):
