@@ -13,7 +13,7 @@ import time
 
 import harness
 from harness import OK, want
-from serve_rig import BOUNDED, Clients, serve
+from serve_rig import BOUNDED, Clients, begin_upload, serve
 
 KILLS = 4 if BOUNDED else 8
 
@@ -30,11 +30,8 @@ def stopped_under_load(bench):
         time.sleep(0.5)
         # A long upload that has begun may finish while others are refused.
         data = bench.random.randbytes(6 << 20)
-        slow = server.connect()
-        slow.putrequest("POST", "/api/blobs")
-        slow.putheader("Content-Length", str(len(data)))
-        slow.endheaders(data[: 1 << 20])
-        time.sleep(0.3)
+        slow = begin_upload(server, len(data))
+        slow.send(data[: 1 << 20])
         server.signal(signal.SIGTERM)
         for at in range(1 << 20, len(data), 1 << 20):
             time.sleep(0.1)
@@ -54,15 +51,12 @@ def hurried(bench):
     store = ["--store", bench.path("s")]
     for options, signals in ((["--drain", "60s"], 2), (["--drain", "1s"], 1)):
         with serve(bench, store, *options) as server:
-            slow = server.connect()
-            slow.putrequest("POST", "/api/blobs")
-            slow.putheader("Content-Length", "1000000")
-            slow.endheaders(b"x" * 400000)
-            time.sleep(0.5)
+            slow = begin_upload(server, 1000000)
+            slow.send(b"x" * 400000)
             begun = time.monotonic()
             for _ in range(signals):
                 server.signal(signal.SIGTERM)
-                time.sleep(0.3)
+                server.says("stopping: what is in flight")  # or both are one
             server.wait(20)
             want(time.monotonic() - begun < 15, "it took its time")
         bench.run("verify", "--all", store=store).wants(OK)

@@ -23,6 +23,22 @@ def serve(bench, store, *options, **how):
                            cwd=bench.directory, **how)  # fmt: skip
 
 
+def begin_upload(server, size):
+    """A connection with an upload that the server has judged by its head and asks for."""
+    connection = server.connect()
+    connection.putrequest("POST", "/api/blobs")
+    connection.putheader("Content-Length", str(size))
+    connection.putheader("Expect", "100-continue")
+    connection.endheaders()
+    told = b""
+    while b"\r\n\r\n" not in told:
+        data = connection.sock.recv(1000)
+        want(data, f"the connection ended after {told!r}")
+        told += data
+    want(told.startswith(b"HTTP/1.1 100 "), f"the upload was not asked for: {told!r}")
+    return connection
+
+
 class Clients:
     """Threads that put, get and delete through servers, and remember what was acknowledged."""
 

@@ -229,6 +229,23 @@ def until(what, seconds, message):
         time.sleep(0.02)
 
 
+@contextlib.contextmanager
+def open_upload(server):
+    """A connection with half of an upload that keeps a collection from the store."""
+
+    def is_held(count):
+        page = server.request("GET", "/metrics").body.decode()
+        return f'graviton_http_streams{{kind="put"}} {count}\n' in page
+
+    until(lambda: is_held(0), 30, "a put that ended is still held")
+    with contextlib.closing(server.connect()) as connection:
+        connection.putrequest("POST", "/api/blobs")
+        connection.putheader("Content-Length", "1000000")
+        connection.endheaders(bytes(500000))
+        until(lambda: is_held(1), 30, "the upload does not begin")
+        yield connection
+
+
 def a_collector_dies(world, bench):
     """It is killed while it waits, which leaves nothing, and while it works, which has to be ended
     by another one before anything is put; a server does that."""
@@ -236,11 +253,7 @@ def a_collector_dies(world, bench):
         server = store.servers[0]
         store.settle()
         # While it waits: an upload keeps it from the store.
-        with contextlib.closing(store.servers[1].connect()) as connection:
-            connection.putrequest("POST", "/api/blobs")
-            connection.putheader("Content-Length", "1000000")
-            connection.endheaders(bytes(500000))
-            time.sleep(0.3)
+        with open_upload(store.servers[1]) as connection:
             gc = bench.start("gc", store=store.options)
             until(lambda: "gives way" in server.said(), 20, "nobody gives way")
             want(gc.poll() is None, "gc does not wait for an upload")
@@ -278,11 +291,7 @@ def a_server_dies(world, bench):
     with Store(world, bench, False) as store:
         dying = store.servers[1]
         store.settle()
-        with contextlib.closing(dying.connect()) as connection:
-            connection.putrequest("POST", "/api/blobs")
-            connection.putheader("Content-Length", "1000000")
-            connection.endheaders(bytes(500000))
-            time.sleep(0.3)
+        with open_upload(dying):
             gc = bench.start("gc", store=store.options)
             time.sleep(2)
             want(gc.poll() is None, "gc does not wait for an upload")
