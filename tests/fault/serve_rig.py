@@ -55,6 +55,13 @@ class Clients:
         for thread in self.threads:
             thread.start()
 
+    def have(self, count, seconds=60):
+        """Waits until so many blobs have come through."""
+        end = time.monotonic() + seconds
+        while len(self.blobs) < count and not self.wrong:
+            want(time.monotonic() < end, f"only {len(self.blobs)} blobs came through")
+            time.sleep(0.05)
+
     def stop(self):
         self.stopping.set()
         for thread in self.threads:
