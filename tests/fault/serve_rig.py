@@ -132,10 +132,14 @@ class Clients:
                 return
 
     def check(self, bench, store):
-        """Everything acknowledged is there, whole; and nothing is broken."""
+        """Everything acknowledged is there, whole; and nothing is broken. A new server reads it
+        all, and the program some."""
         bench.run("verify", "--all", store=store).wants(OK)
         shown = set(bench.ids(store))
-        for blob, data in self.blobs.items():
-            want(blob in shown, f"{blob} was acknowledged and is not listed")
+        with serve(bench, store) as server:
+            for blob, data in self.blobs.items():
+                want(blob in shown, f"{blob} was acknowledged and is not listed")
+                want(server.get(blob) == data, f"{blob} has other bytes")
+        for blob, data in list(self.blobs.items())[-5:]:
             got = bench.run("get", blob, store=store).wants(OK).out
             want(got == data, f"{blob} has other bytes")
