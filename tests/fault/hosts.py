@@ -18,7 +18,7 @@ import time
 
 import s3_rig
 from harness import CONFLICT, NOT_FOUND, OK, UNAVAILABLE, Result, want
-from s3_rig import BOUNDED, LATE
+from s3_rig import BOUNDED, LATE, PATIENCE
 
 import proxy
 
@@ -115,10 +115,10 @@ class Host:
         )  # fmt: skip
         return Result([self.name] + line[6:], done)
 
-    def start(self, store, verb, *words):
+    def start(self, store, verb, *words, **variables):
         return subprocess.Popen(
             self.words(store, verb, *words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, env=self.environment(), cwd=self.directory,
+            stderr=subprocess.PIPE, env=dict(self.environment(), **variables), cwd=self.directory,
         )  # fmt: skip
 
     def cut_off(self):
@@ -328,21 +328,32 @@ def at_random(world, bench):
         two.run(store, "scrub").wants(OK)
 
 
+def has_ended(process, seconds):
+    """Whether a process ends in so much time."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return False
+    return True
+
+
 def cut_off(world, bench):
     """A host loses its link in the middle of a put, and is forgotten by the services. The other
     removes a blob most of whose blocks are of that put too, and collects. When the link is back,
     what the first host acknowledges is there in full."""
     store = Store(world, bench)
-    bench.environment["GRAVITON_PG_TIMEOUT"] = str(s3_rig.PATIENCE)
+    # Only who is cut off is to give up.
+    patience = {f"GRAVITON_{name}_TIMEOUT": str(PATIENCE) for name in ("PG", "S3")}
     data = bench.random.randbytes(12 << 20)
     common = bench.write("common", data)
     with Host(world, bench, 1) as one, Host(world, bench, 2) as two:
         blob = rows(two.run(store, "put", common).wants(OK))[0][0]
-        for away in (1.0, s3_rig.PATIENCE * 5.0):
+        for away, for_good in ((1.0, False), (PATIENCE * 5.0, True)):
             more = [bench.write(f"more{i}", bench.random.randbytes(6 << 20)) for i in range(6)]
             alike = bench.write("alike", data + bench.random.randbytes(1000))
             there = len(world.client().list(store.bucket))
-            process = one.start(store, "put", alike, *more)
+            process = one.start(store, "put", alike, *more, **patience)
             while len(world.client().list(store.bucket)) == there and process.poll() is None:
                 time.sleep(0.01)
             one.cut_off()
@@ -354,8 +365,8 @@ def cut_off(world, bench):
                 want(collected.code in (OK, CONFLICT, UNAVAILABLE), str(collected))
                 two.run(store, "put", "-", given=b"meanwhile").wants(OK)
                 time.sleep(max(0, begun + away - time.monotonic()))
-                if away > s3_rig.PATIENCE:
-                    want(process.poll() is not None, "the host that was cut off still waits")
+                if for_good:
+                    want(has_ended(process, LATE), "the host that was cut off still waits")
             finally:
                 one.mend()
             out, told = process.communicate(timeout=LATE * 2)
