@@ -188,9 +188,10 @@ def test_tokens_are_read_again(case):
 
 
 def test_rate_of_a_client(case):
-    with serve(case, "--client-rate", "20") as server:
+    with serve(case, "--client-rate", "2") as server:
         connection = server.connect()
         statuses = []
+        begun = time.monotonic()
         for _ in range(100):
             connection.request("GET", "/api/store")
             response = connection.getresponse()
@@ -200,10 +201,11 @@ def test_rate_of_a_client(case):
                 assert 1 <= int(response.headers["Retry-After"]) <= 2
             else:
                 response.read()
+        took = time.monotonic() - begun
         connection.close()
-        assert 40 <= statuses.count(200) <= 80, statuses
-        same(statuses[:40], [200] * 40)
+        same(statuses[:4], [200] * 4)
         assert 429 in statuses
+        assert statuses.count(200) <= 4 + 2 * took + 1, (took, statuses)
         time.sleep(1.1)
         same(server.request("GET", "/api/store").status, 200)
 
@@ -351,13 +353,17 @@ def test_the_dashboard_as_a_stream(case):
         response = connection.getresponse()
         same(response.status, 200)
         same(response.headers["Content-Type"], "text/event-stream")
-        for puts in (0, 1):
+        counts = []
+        # A put is counted a moment after its answer, and an event may come in between.
+        while 1 not in counts and len(counts) < 30:
             line = response.readline()
             has(line, b"data: {")
-            same(json.loads(line[6:])["puts"]["blobs"], puts)
+            counts.append(json.loads(line[6:])["puts"]["blobs"])
             same(response.readline(), b"\n")
-            if puts == 0:
+            if len(counts) == 1:
                 server.put(b"x")
+        assert len(counts) > 1, counts
+        same(counts, [0] * (len(counts) - 1) + [1])
         # Streams end when the server does.
         begun = time.monotonic()
         same(server.stop(), 0)
@@ -465,6 +471,9 @@ def test_one_at_a_time_and_cancel(case):
         assert time.monotonic() - begun < 20
 
 
+OPEN_PUT = 384 << 10  # bytes of one that takes a turn: more than is gathered before that
+
+
 class SlowPut:
     """A put that has begun and is kept open."""
 
@@ -502,7 +511,7 @@ def hold_put(server, data):
 def test_a_collection_beside_puts(case):
     with serve(case) as server:
         server.put(noise(1024, 1))
-        open_put = hold_put(server, noise(1 << 20, 2))
+        open_put = hold_put(server, noise(OPEN_PUT, 2))
         job = admin(server, "gc")
         wait_until(lambda: puts_paused(server))
         same(job_of(server, job)["state"], "waiting")
@@ -519,7 +528,7 @@ def test_a_collection_beside_puts(case):
         same(len(results), 1)
         same(server.get(results[0]), noise(2048, 3))
         # Waiting can be given up.
-        open_put = hold_put(server, noise(1 << 20, 4))
+        open_put = hold_put(server, noise(OPEN_PUT, 4))
         job = admin(server, "gc")
         wait_until(lambda: job_of(server, job)["state"] == "waiting")
         server.request("DELETE", f"/api/admin/jobs/{job}")
@@ -532,18 +541,23 @@ def test_a_bad_block_beside_puts(case):
     with serve(case) as server:
         blob = server.put(noise(5120, 1))
         flip(block_path(case, references(server, blob)[2]["block"]))
-        open_put = hold_put(server, noise(1 << 20, 2))
-        job = admin(server, "scrub")
-        wait_until(lambda: puts_paused(server))
-        has(open_put.finish(), b"201 Created")
-        figures = await_job(server, job)["figures"]
+        for number in range(10):
+            open_put = hold_put(server, noise(OPEN_PUT, 10 + number))
+            job = admin(server, "scrub")
+            wait_until(lambda: puts_paused(server) or job_of(server, job)["ended"])
+            has(open_put.finish(), b"201 Created")
+            job = await_job(server, job)
+            # The put may have come to its end too late for the scrub.
+            if "puts are open" not in json.dumps(job["findings"]):
+                break
+        figures = job["figures"]
         same((figures["corrupt"], figures["set_aside"]), (1, 1))
         same(puts_paused(server), 0)
         same(server.put(noise(5120, 1)), blob)
         same(server.get(blob), noise(5120, 1))
         # Where it takes too long the block is told of, and the scrub goes on.
         flip(block_path(case, references(server, blob)[2]["block"]))
-        open_put = hold_put(server, noise(1 << 20, 3))
+        open_put = hold_put(server, noise(OPEN_PUT, 3))
         job = await_job(server, admin(server, "scrub"))
         same((job["figures"]["corrupt"], job["figures"]["set_aside"]), (1, 0))
         has(json.dumps(job["findings"]), "puts are open")
@@ -552,7 +566,7 @@ def test_a_bad_block_beside_puts(case):
 
 def test_puts_that_wait_too_long_for_a_collection(case):
     with serve(case) as server:
-        open_put = hold_put(server, noise(1 << 20, 2))
+        open_put = hold_put(server, noise(OPEN_PUT, 2))
         job = admin(server, "gc")
         wait_until(lambda: puts_paused(server))
         begun = time.monotonic()

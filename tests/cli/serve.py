@@ -25,6 +25,23 @@ def serve(case, *options, **rest):
     return graviton.Server(case.program, *options, cwd=case.directory, log=case.path("log"), **rest)
 
 
+def await_put(server):
+    """Until the server has an upload in hand: one of a known length once 256 KiB of it came."""
+    row = 'graviton_http_streams{kind="put"} 1\n'
+    harness.wait_until(lambda: row in server.request("GET", "/metrics").body.decode())
+
+
+def await_refusals(server):
+    """Until it takes no more connections."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", server.port), 1).close()
+        except ConnectionRefusedError:
+            return
+    raise AssertionError("it still listens")
+
+
 def bytes_of(size, seed=b"x"):
     return hashlib.shake_256(seed).digest(size)
 
@@ -92,17 +109,10 @@ def test_sigterm_lets_requests_end(case):
         upload.putheader("Content-Length", str(len(data)))
         upload.endheaders()
         upload.send(data[: 4 << 20])
-        time.sleep(0.3)
+        await_put(server)
         server.signal(signal.SIGTERM)
         same(kept.sock.recv(1), b"")
-        end = time.monotonic() + 10
-        while time.monotonic() < end:
-            try:
-                socket.create_connection(("127.0.0.1", server.port), 1).close()
-            except ConnectionRefusedError:
-                break
-        else:
-            raise AssertionError("it still listens")
+        await_refusals(server)
         upload.send(data[4 << 20 :])
         answer = upload.getresponse()
         same(answer.status, 201)
@@ -118,12 +128,13 @@ def test_a_second_signal_ends_at_once(case):
         upload.putheader("Content-Length", "1000000")
         upload.endheaders()
         upload.send(b"x" * 500000)
-        time.sleep(0.3)
+        await_put(server)
         server.signal(signal.SIGTERM)
+        await_refusals(server)
         time.sleep(0.3)
         same(server.process.poll(), None)
         server.signal(signal.SIGINT)
-        same(server.wait(10), 128 + signal.SIGINT)
+        same(server.wait(30), 128 + signal.SIGINT)
     # Nothing of it stays, and the store is sound.
     with serve(case, "--drain", "1s") as server:
         same(server.request("GET", "/api/blobs").json()["blobs"], [])
@@ -132,10 +143,10 @@ def test_a_second_signal_ends_at_once(case):
         upload.putheader("Content-Length", "1000000")
         upload.endheaders()
         upload.send(b"x" * 500000)
-        time.sleep(0.3)
+        await_put(server)
         before = time.monotonic()
         same(server.stop(), 0)
-        assert 0.5 < time.monotonic() - before < 10
+        assert 0.5 < time.monotonic() - before < 25  # the default is 30
         server.says("given up")
 
 
@@ -162,6 +173,7 @@ def test_load_and_sigterm(case):
         for thread in threads:
             thread.start()
         time.sleep(1)
+        harness.wait_until(lambda: len(stored) > 10, 60)
         same(server.stop(), 0)
         stop.set()
         for thread in threads:
