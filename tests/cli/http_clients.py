@@ -52,7 +52,8 @@ def test_curl_puts_and_gets(case):
         curl(case, "-f", "-o", "out", url)
         same(case.read("out"), data)
         # -T is a PUT with Expect; the blob is there, and the bytes stay where they are.
-        words = ["-T", "in", "-w", "%{size_upload}", "-H", "Expect: 100-continue"]
+        words = ["-T", "in", "-w", "%{size_upload}", "-H", "Expect: 100-continue",
+                 "--expect100-timeout", "60"]  # fmt: skip
         out = curl(case, "-f", *words, url)
         assert out.endswith(b'"0'), out
         same(curl(case, "-f", "-I", url).split(b"\r\n")[0], b"HTTP/1.1 200 OK")

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program among others: signals, closed and full descriptors, a store in use, the terminal."""
 
+import fcntl
 import os
 import pty
 import signal
@@ -97,9 +98,13 @@ def test_full_stdout_keeps_what_was_put(case):
 def test_broken_pipe_ends_a_put(case):
     for number in range(2000 if not harness.BOUNDED else 500):
         case.write(f"d/{number:05}", b"%d" % number)
-    process = case.start("put", "-r", "d", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    process.stdout.readline()
-    process.stdout.close()
+    reader, writer = os.pipe()
+    # All that is said must not fit into it, or the put may come to its end.
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    process = case.start("put", "-r", "d", stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert os.read(reader, 100), "nothing was put"
+    os.close(reader)
     same(process.wait(timeout=100), 141)
     process.stderr.close()
     case.run("verify", "--all", "-q")

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 import pty
+import select
 import shutil
 import signal
 import subprocess
@@ -168,12 +169,40 @@ def bytes_read(pid):
         return int(figures.readline().split()[1])
 
 
+def has_stopped(pid):
+    """True once none of a process's threads runs."""
+    states = set()
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/stat", encoding="ascii") as figures:
+            states.add(figures.read().rsplit(")", 1)[1].split()[0])
+    return states == {"T"}
+
+
+def stopped_put(case, name, size):
+    """A put of a file that was stopped before it had read all of it; None where it was too quick
+    for that."""
+    process = case.start("put", name, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        harness.wait_until(lambda: bytes_read(process.pid) > size // 8)
+        process.send_signal(signal.SIGSTOP)
+        harness.wait_until(lambda: has_stopped(process.pid) or process.poll() is not None)
+        if process.poll() is None and bytes_read(process.pid) < size:
+            return process
+    except OSError:  # it is gone
+        pass
+    process.kill()
+    process.communicate()
+    return None
+
+
 def test_file_that_changes(case):
     path = case.write("f", b"")
     os.truncate(path, 512 << 20)
-    process = case.start("put", "f", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    harness.wait_until(lambda: bytes_read(process.pid) > 64 << 20)
-    process.send_signal(signal.SIGSTOP)
+    for _ in range(20):
+        process = stopped_put(case, "f", 512 << 20)
+        if process:
+            break
+    assert process, "each put had read all before it was stopped"
     os.utime(path, ns=(10**18, 10**18))
     process.send_signal(signal.SIGCONT)
     out, err = process.communicate()
@@ -205,9 +234,10 @@ def test_progress(case):
     process.stdin.write(data)
     process.stdin.flush()
     shown = b""
-    deadline = time.monotonic() + 30
-    while b"dedup" not in shown and time.monotonic() < deadline:
-        shown += os.read(master, 65536)
+    deadline = time.monotonic() + 60
+    while b"dedup 100 %" not in shown and time.monotonic() < deadline:
+        if select.select([master], [], [], 1)[0]:
+            shown += os.read(master, 65536)
     has(shown.decode(), "MiB", "/s", "dedup 100 %")
     assert b"file" not in shown, shown
     process.communicate()
