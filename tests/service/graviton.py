@@ -48,6 +48,8 @@ class Server:
         self.own_log = log is None
         self.log = log or tempfile.mkstemp(prefix="graviton-serve-", suffix=".log")[1]
         self.port = port or free_port()
+        self.may_move = port is None
+        self.began_at = 0  # in the log
         self.scheme = scheme
         self.process = None
         self.start(wait)
@@ -61,16 +63,33 @@ class Server:
         return self.process.pid
 
     def start(self, wait=True):
+        """A port found free may be taken by the time the server wants it, so again; once it has
+        worked the port stays."""
+        for _ in range(20):
+            self.launch()
+            if not wait:
+                break
+            try:
+                self.wait_ready()
+                break
+            except RuntimeError:
+                if not self.may_move or "another program does" not in self.said(self.began_at):
+                    raise
+            self.port = free_port()
+        self.may_move = False
+
+    def launch(self):
         words = [self.program, "serve", "--listen", f"127.0.0.1:{self.port}", *self.options]
         with open(self.log, "ab") as log:
+            self.began_at = log.tell()
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             env=self.env, cwd=self.cwd)  # fmt: skip
-        if wait:
-            self.wait_ready()
 
-    def said(self):
-        with open(self.log, errors="replace") as log:
-            return log.read()
+    def said(self, since=0):
+        """What is in its log after so many bytes."""
+        with open(self.log, "rb") as log:
+            log.seek(since)
+            return log.read().decode(errors="replace")
 
     def says(self, *texts, seconds=30):
         """Until its log has these: a line comes after the answer that it is about."""
@@ -81,16 +100,18 @@ class Server:
             time.sleep(0.01)
 
     def wait_ready(self, seconds=READY_SECONDS):
-        """Until the port is open; its log where it never is."""
+        """Until it says that it serves, and the port is open; its log where it never is."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise RuntimeError(f"serve: exit {self.process.returncode}: {self.said()[-2000:]}")
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
+                if "graviton serves " in self.said(self.began_at):  # not another program there
+                    socket.create_connection(("127.0.0.1", self.port), 1).close()
+                    return
             except OSError:
-                time.sleep(0.02)
+                pass
+            time.sleep(0.02)
         self.kill()
         raise RuntimeError(f"serve: not ready after {seconds} s: {self.said()[-2000:]}")
 
