@@ -26,6 +26,14 @@ def sql(statement, database, role="postgres"):
     return done.stdout.strip()
 
 
+def reload_settings():
+    """Has the server read its files again, and waits until new connections go by them."""
+    loaded = "SELECT pg_conf_load_time()"
+    before = sql(loaded, "postgres")
+    sql("SELECT pg_reload_conf()", "postgres")
+    wait_until(lambda: sql(loaded, "postgres") != before)
+
+
 def database(case, migrated=True):
     """A database of the test's own; its URL."""
     global MADE
@@ -200,7 +208,7 @@ def test_a_password_is_checked_and_hidden(case):
         sql("DROP ROLE IF EXISTS locked", "postgres")
         sql("CREATE ROLE locked LOGIN PASSWORD 'open sesame'", "postgres")
         sql("GRANT graviton TO locked", "postgres")
-        sql("SELECT pg_reload_conf()", "postgres")
+        reload_settings()
         place = SERVER.url.split("@")[1].rsplit("/", 1)[0] + "/" + name
         use(case, f"postgresql://locked@{place}")
         has(case.run("ls", expect=7).err, "password")
@@ -229,7 +237,7 @@ def test_a_password_is_checked_and_hidden(case):
         path = os.path.join(SERVER.directory, "data", "pg_hba.conf")
         with open(path, "w", encoding="ascii") as hba:
             hba.write(rules)
-        sql("SELECT pg_reload_conf()", "postgres")
+        reload_settings()
 
 
 def test_halves_that_do_not_belong_together(case):
@@ -323,7 +331,6 @@ def test_too_many_connections(case):
         same(made.returncode, 0)
         case.run("migrate", "--meta", url)
         use(case, url)
-        case.env["GRAVITON_PG_TIMEOUT"] = "2"
         case.put(b"x")
         taken = []
         count = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'graviton'"
@@ -337,7 +344,7 @@ def test_too_many_connections(case):
             return subprocess.run(words, capture_output=True).stdout.strip() == b"7"
 
         wait_until(all_taken)
-        has(case.run("ls", expect=5).err, "connection")
+        has(case.run("ls", env={"GRAVITON_PG_TIMEOUT": "2"}, expect=5).err, "connection")
         for process in taken:
             process.communicate(b"")
         same(len(case.run("ls").rows()), 1)
