@@ -2,7 +2,6 @@
 /* Opening the two halves of a store, and reading the record by which each names it. */
 #include "store/opening.h"
 
-#include <graviton/backend/cas.h>
 #include <graviton/backend/fs.h>
 #include <graviton/backend/kv.h>
 #include <graviton/backend/memory.h>
@@ -55,7 +54,6 @@ static grv_status open_pg(const grv_opening *opening, grv_meta_mode mode, grv_er
     return status;
 }
 
-/* Opens the metadata half; leaves store->kv NULL where it is absent and is not to be made. */
 grv_status grv_opening_meta(const grv_opening *opening, grv_meta_mode mode, grv_error *error)
 {
     static const uint64_t reserve_default = GRV_ROCKS_RESERVE_DEFAULT;
@@ -92,8 +90,6 @@ grv_status grv_opening_meta(const grv_opening *opening, grv_meta_mode mode, grv_
     return grv_manifest_repo_kv_new(store->kv, &store->manifests, error);
 }
 
-/* Opens the bytes half; leaves store->blocks NULL where it is absent and `create` is false. A
- * bucket is not made, so one that is absent is an error. */
 grv_status grv_opening_blocks(const grv_opening *opening, bool create, grv_error *error)
 {
     grv_store *store = opening->store;

@@ -37,7 +37,8 @@ const char *grv_opening_meta_where(const grv_store *store);
  * where nothing is there, unless it is to be made. */
 grv_status grv_opening_meta(const grv_opening *opening, grv_meta_mode mode, grv_error *error);
 
-/* Opens the blocks; they stay NULL where none are there, unless `create`. */
+/* Opens the blocks; they stay NULL where none are there, unless `create`. A bucket is not made, so
+ * one that is absent is an error. */
 grv_status grv_opening_blocks(const grv_opening *opening, bool create, grv_error *error);
 
 /* Reads the record of the blocks, where they have one. */
