@@ -63,6 +63,14 @@ grv_status grv_rocks_error(char *text, const char *doing, grv_error *error)
     return status;
 }
 
+grv_status grv_rocks_read_error(const char *directory, char *text, const char *doing,
+                                grv_error *error)
+{
+    grv_status status = grv_rocks_error(text, doing, error);
+    grv_error_prefix(error, "the database in %s", directory);
+    return status;
+}
+
 grv_status grv_rocks_stop(grv_rocks *rocks, char *text, const char *doing, grv_error *error)
 {
     grv_error mine = GRV_ERROR_INIT;

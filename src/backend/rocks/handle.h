@@ -59,6 +59,11 @@ void grv_rocks_close(grv_rocks *rocks);
  */
 grv_status grv_rocks_error(char *text, const char *doing, grv_error *error);
 
+/* As grv_rocks_error, for a failed read: names the database in `directory`, which RocksDB itself
+ * does not always do. */
+grv_status grv_rocks_read_error(const char *directory, char *text, const char *doing,
+                                grv_error *error);
+
 /*
  * As grv_rocks_error, for a failed write. The database then takes no more writes: what its log
  * holds is in doubt until it is read again, and RocksDB itself refuses most of them anyway.

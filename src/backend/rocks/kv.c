@@ -27,6 +27,7 @@ typedef struct rocks_kv {
 typedef struct rocks_cursor {
     grv_kv_cursor base;
     grv_gate *gate;
+    const char *directory; /* the database's, for messages */
     rocksdb_readoptions_t *read;
     rocksdb_iterator_t *iterator;
     bool started;
@@ -95,7 +96,7 @@ static grv_status pin(grv_rocks *rocks, unsigned ns, grv_bytes key,
     rocksdb_pinnableslice_t *slice = rocksdb_get_pinned_cf(
         rocks->db, rocks->read, rocks->families[ns], (const char *)key.data, key.size, &failed);
     if (failed) {
-        return grv_rocks_error(failed, "read a key", error);
+        return grv_rocks_read_error(rocks->directory, failed, "read a key", error);
     }
     *ret_slice = slice;
     return GRV_OK;
@@ -138,7 +139,7 @@ static grv_status pin_group(grv_rocks *rocks, unsigned ns, const grv_bytes keys[
     grv_status status = GRV_OK;
     for (size_t i = 0; i < count; i++) {
         if (failed[i] && !status) {
-            status = grv_rocks_error(failed[i], "read keys", error);
+            status = grv_rocks_read_error(rocks->directory, failed[i], "read keys", error);
         } else if (failed[i]) {
             rocksdb_free(failed[i]);
         }
@@ -426,6 +427,7 @@ static grv_status rocks_kv_open_scan(const grv_call *call, grv_kv *base, const g
     }
     cursor->base.ops = &rocks_cursor_ops;
     cursor->gate = &rocks->gate;
+    cursor->directory = rocks->directory;
     cursor->reverse = scan->reverse;
     cursor->keys_only = scan->keys_only;
     cursor_set_bounds(cursor, scan);
@@ -515,7 +517,7 @@ static grv_status rocks_cursor_next(const grv_call *call, grv_kv_cursor *base,
         char *failed = NULL;
         rocksdb_iter_get_error(cursor->iterator, &failed);
         if (failed) {
-            return grv_rocks_error(failed, "go on with a scan", error);
+            return grv_rocks_read_error(cursor->directory, failed, "go on with a scan", error);
         }
         return grv_error_set(error, GRV_NOT_FOUND, "rocks", "end of the scan");
     }
