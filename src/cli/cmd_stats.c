@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* stats: what the store holds and what it takes, counted. */
+#include "base/digits.h"
 #include "cli/cli.h"
 #include "cli/text.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 typedef struct stats_figure {
     const char *name;
@@ -106,9 +106,7 @@ static int stats_execute(cli_run *cli)
     const grv_store_info *info = grv_store_get_info(cli->store);
     char store_id[2 * GRV_STORE_ID_SIZE + 1];
     char chunker[GRV_CHUNKER_TEXT_SIZE];
-    for (size_t i = 0; i < GRV_STORE_ID_SIZE; i++) {
-        snprintf(store_id + 2 * i, 3, "%02x", info->id[i]);
-    }
+    grv_hex_print(info->id, GRV_STORE_ID_SIZE, store_id);
     grv_chunker_spec_print(&info->chunker, chunker);
     grv_status status = cli->output.json ? stats_print_json(cli, &stats, store_id, chunker, &error)
                                          : stats_print_text(cli, &stats, store_id, chunker, &error);

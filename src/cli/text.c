@@ -91,7 +91,7 @@ json_t *cli_json_text(grv_bytes text)
 
 static json_t *json_base64(grv_bytes bytes)
 {
-    /* Names of files are short: a name that is not would not have been put. */
+    /* OpenSSL counts in int. Names of files are far from that. */
     if (bytes.size > INT_MAX / 4 * 3 - 3) {
         return NULL;
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* UTF-8: the borders of its table, from both sides; every character; every two bytes. */
+/* UTF-8: the borders of its table, from both sides; every character, whole and cut. */
 #include "base/utf8.h"
 #include "test.h"
 
