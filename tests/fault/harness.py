@@ -40,7 +40,9 @@ class Result:
         self.err = done.stderr.decode("utf-8", "replace")
 
     def __str__(self):
-        return f"{' '.join(self.words)}: exit {self.code}; stderr: {self.err.strip()!r}"
+        text = f"{' '.join(self.words)}: exit {self.code}; stderr: {self.err.strip()!r}"
+        bad = [line for line in self.out[:100_000].splitlines() if b"\tcorrupt\t" in line]
+        return text + "".join(f"; {line.decode('utf-8', 'replace')!r}" for line in bad[:3])
 
     def wants(self, code):
         want(self.code == code, f"want exit {code}: {self}")

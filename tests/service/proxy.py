@@ -132,16 +132,19 @@ Seen = collections.namedtuple("Seen", "method target sent status")
 
 
 class Rule:
-    """Which requests a fault meets: after `skip` matching ones the next `times` (None: all)."""
+    """Which requests a fault meets: after `skip` matching ones the next `times` (None: all), and of
+    the same one no more than `each` (None: all)."""
 
-    def __init__(self, fault, method, path, skip, times, share):
+    def __init__(self, fault, method, path, skip, times, share, each):
         self.fault = fault
         self.method = method
         self.path = re.compile(path) if path else None
         self.skip = skip
         self.times = times
         self.share = share  # (random.Random, how probable), or None
+        self.each = each
         self.met = 0
+        self.targets = collections.Counter()
 
     def takes(self, method, target):
         if self.method and method not in self.method.split("|"):
@@ -155,6 +158,10 @@ class Rule:
             return False
         if self.share and self.share[0].random() >= self.share[1]:
             return False
+        if self.each is not None:
+            if self.targets[method, target] >= self.each:
+                return False
+            self.targets[method, target] += 1
         self.met += 1
         return True
 
@@ -404,10 +411,10 @@ class Proxy(Listener):
     def link(self, client):
         return Link(self, client)
 
-    def on(self, fault, method=None, path=None, skip=0, times=1, share=None):
+    def on(self, fault, method=None, path=None, skip=0, times=1, share=None, each=None):
         """Adds a rule; the first that takes a request has it. method: "PUT" or "PUT|POST"; path: a
         regular expression to be found in the target, query included."""
-        rule = Rule(fault, method, path, skip, times, share)
+        rule = Rule(fault, method, path, skip, times, share, each)
         with self.lock:
             self.rules.append(rule)
         return rule
