@@ -6,8 +6,8 @@
 
 PUTTER and DURABLE are bench-http-put and the library that makes nginx sync what it answers for.
 GET by wrk, 32 connections, spread evenly over N distinct blobs of 1 MiB (2048 unless said) and of
-4 KiB (131072), and of one hot blob each; PUT of 1 MiB bodies that have never been before, beside
-nginx's WebDAV. Both servers have a process or thread a core, and write a line a request to a file.
+4 KiB (131072), and of one hot blob each, without a cache and with one in memory that has room for
+all of them; PUT of 1 MiB bodies that have never been before, beside nginx's WebDAV. Both servers have a process or thread a core, and write a line a request to a file.
 Medians of some rounds in turns. Last, the server's resident memory with 500 connections at work.
 Without nginx and wrk (tools/setup peers) there are no figures.
 """
@@ -29,6 +29,7 @@ import urllib.request
 HERE = os.path.dirname(os.path.abspath(__file__))
 SYSTEM_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 CONNECTIONS = 32
+CACHE = "memory:?size=4G"
 SHARED_FILES = 256  # in one directory
 
 WRK_SCRIPT = """
@@ -128,9 +129,11 @@ def line(name, figure, unit, ratio=None, baseline=None, floor=None):
 
 
 def tell(what, found, unit, floor):
-    line(f"{what}, nginx", found["nginx"], unit)
-    line(f"{what}, graviton", found["graviton"], unit, found["graviton"] / found["nginx"], "nginx",
-         floor)
+    for name, figure in found.items():
+        if name == "nginx":
+            line(f"{what}, nginx", figure, unit)
+        else:
+            line(f"{what}, {name}", figure, unit, figure / found["nginx"], "nginx", floor)
 
 
 class Rig:
@@ -225,18 +228,26 @@ def make_files(rig, kind, count, size):
 
 def gets(rig, kind, store, size, floor):
     with rig.nginx() as nginx, rig.graviton(store) as ours:
-        ports = {"nginx": nginx.port, "graviton": ours.port}
-        for shape, limit in (("", floor), ("-hot", None)):
-            runs = {name: (lambda n=name: rig.wrk(ports[n], rig.path(f"{n}-{kind}{shape}.txt")))
-                    for name in ports}
-            for run in runs.values():
-                run()
-            found = rig.medians(runs)
-            what = f"GET {kind}{', one hot blob' if shape else ', spread'}"
-            if size >= 1 << 20:
-                tell(what, {n: rate * size / 1e6 for n, rate in found.items()}, "MB/s", limit)
-            else:
-                tell(what, found, "/s", limit)
+        gets_beside(rig, kind, {"nginx": nginx, "graviton": ours}, size, floor)
+    with rig.nginx() as nginx, rig.graviton(store, "--cache", CACHE) as ours:
+        gets_beside(rig, kind, {"nginx": nginx, "graviton, cache": ours}, size, floor)
+
+
+def gets_beside(rig, kind, servers, size, floor):
+    for shape, limit in (("", floor), ("-hot", None)):
+        runs = {
+            name: (lambda n=name: rig.wrk(servers[n].port, rig.path(
+                f"{n.split(',')[0]}-{kind}{shape}.txt")))
+            for name in servers
+        }
+        for run in runs.values():
+            run()
+        found = rig.medians(runs)
+        what = f"GET {kind}{', one hot blob' if shape else ', spread'}"
+        if size >= 1 << 20:
+            tell(what, {n: rate * size / 1e6 for n, rate in found.items()}, "MB/s", limit)
+        else:
+            tell(what, found, "/s", limit)
 
 
 def puts(rig, size, floor):

@@ -62,9 +62,11 @@ typedef struct grv_store_config {
      * waits for those who do, and for nobody else. Where somebody has it already, opening succeeds,
      * and the store is lent (grv_store_is_lent). */
     bool gives_way;
-    /* A cache of blocks that were read, on a local disk: DIR[?size=SIZE], 1G unless said; NULL:
-     * none. For stores whose blocks are far away. It changes no answer and fails no call (see
-     * grv_store_cache); background calls read past it. Processes and stores may share DIR. */
+    /* A cache of blocks that were read; NULL: none. On a local disk, DIR[?size=SIZE], 1G unless
+     * said, for stores whose blocks are far away; processes and stores may share DIR. Or in this
+     * process's memory, memory:[?size=SIZE], 256M unless said, beside the budget: what lies there
+     * is not read and hashed again. Either changes no answer and fails no call (see
+     * grv_store_cache); background calls read past it. */
     const char *cache;
     bool use_reserve; /* to remove things: open also on a full disk, by means of the reserve. Puts
                       are GRV_OUT_OF_SPACE until there is room again */

@@ -18,7 +18,7 @@ extern "C" {
 typedef struct grv_source grv_source;
 typedef struct grv_sink grv_sink;
 
-/* Operations of a source. No slot is NULL. */
+/* Operations of a source. No slot is NULL but `gather`. */
 typedef struct grv_source_ops {
     const char *name;
     /*
@@ -28,6 +28,14 @@ typedef struct grv_source_ops {
      */
     grv_status (*next)(const grv_call *call, grv_source *source, size_t max, grv_bytes *ret_view,
                        grv_error *error);
+    /*
+     * The same as several views, 1 to `capacity` (> 0) of them and `max` bytes together at most,
+     * all valid until the next call: for sources whose bytes lie in several places. None,
+     * *ret_count 0, is the end. NULL: there is never more than one.
+     */
+    grv_status (*gather)(const grv_call *call, grv_source *source, size_t max,
+                         grv_bytes ret_views[], size_t capacity, size_t *ret_count,
+                         grv_error *error);
     void (*free)(grv_source *source);
 } grv_source_ops;
 
@@ -63,6 +71,11 @@ struct grv_sink {
 /* Next view of a source; see grv_source_ops.next. */
 grv_status grv_source_next(const grv_call *call, grv_source *source, size_t max,
                            grv_bytes *ret_view, grv_error *error);
+
+/* Next views of a source, by grv_source_next where it has no more; see grv_source_ops.gather. */
+grv_status grv_source_gather(const grv_call *call, grv_source *source, size_t max,
+                             grv_bytes ret_views[], size_t capacity, size_t *ret_count,
+                             grv_error *error);
 
 /* Fills `span` as far as the stream goes; *ret_size < span.size only at its end. */
 grv_status grv_source_read(const grv_call *call, grv_source *source, grv_span span,

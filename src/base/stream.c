@@ -18,6 +18,27 @@ grv_status grv_source_next(const grv_call *call, grv_source *source, size_t max,
     return GRV_OK;
 }
 
+grv_status grv_source_gather(const grv_call *call, grv_source *source, size_t max,
+                             grv_bytes ret_views[], size_t capacity, size_t *ret_count,
+                             grv_error *error)
+{
+    assert(max > 0 && capacity > 0);
+    size_t count = 0;
+    grv_status status;
+    if (source->ops->gather) {
+        status = source->ops->gather(call, source, max, ret_views, capacity, &count, error);
+    } else {
+        status = grv_source_next(call, source, max, &ret_views[0], error);
+        count = !status && ret_views[0].size > 0;
+    }
+    if (status) {
+        return status;
+    }
+    assert(count <= capacity);
+    *ret_count = count;
+    return GRV_OK;
+}
+
 grv_status grv_source_read(const grv_call *call, grv_source *source, grv_span span,
                            size_t *ret_size, grv_error *error)
 {

@@ -111,7 +111,7 @@ void http_exchange_release(http_transfer *transfer)
     exchange->sink = NULL;
     grv_source_free(exchange->reply.source);
     exchange->reply.source = NULL;
-    transfer->view = (grv_bytes){0};
+    transfer->view_count = 0;
     transfer->window = (grv_span){0};
     http_streams_leave(exchange->server->streams, &transfer->turn);
 }

@@ -16,6 +16,9 @@
 #define HTTP_GATHER_CHUNKED ((size_t)64 << 10)
 /* Bodies up to this are copied out of the store's view, so that its memory comes free at once. */
 #define HTTP_COPY_MAX ((size_t)256 << 10)
+
+/* Most stretches of memory that go out together. */
+#define HTTP_VIEWS 64u
 /* Of a body that nobody wants any more, so much is read before the connection is closed. */
 #define HTTP_DROP_MAX ((uint64_t)1 << 30)
 /* The same of a request that was refused by its headers. */
@@ -56,8 +59,10 @@ struct http_transfer {
     grv_buffer gathered;
     grv_span window; /* of the sink, filled so far: */
     size_t filled;
-    grv_bytes view;      /* of the source, not yet taken */
-    uint64_t read_bytes; /* of the source, `view` included */
+    grv_bytes views[HTTP_VIEWS]; /* of the source */
+    size_t view_count;
+    size_t view_next;    /* the first that is not yet taken whole; it is what is left of it */
+    uint64_t read_bytes; /* of the source, the views included */
     http_alarm alarm;    /* of an event stream: when the next event is made */
     grv_error cause;     /* what went wrong, for the log; GRV_OK: nothing */
     char *query;         /* raw, or NULL; taken apart at its first use */

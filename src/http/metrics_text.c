@@ -210,6 +210,8 @@ static void page_cache(metrics_page *page, http_server *server)
              "Calls on the cache's files that failed.", figures.failures);
     page_one(page, "graviton_cache_disk_bytes", "gauge", "What the cache takes on its disk.",
              figures.disk_bytes);
+    page_one(page, "graviton_cache_memory_bytes", "gauge", "What a cache in memory takes.",
+             figures.memory_bytes);
     page_one(page, "graviton_cache_limit_bytes", "gauge", "What it may take.", figures.size_bytes);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bodies that go. What fits one view of its source goes out from there, or is copied if it is
- * small; of a longer one libmicrohttpd copies view after view, and while a worker reads the next
- * one the connection is suspended. A source that fails, or ends before the length that was
+ * Bodies that go. What its source gives at once goes out from there, or is copied if it is small;
+ * of a longer one libmicrohttpd copies view after view, and while a worker reads the next ones the
+ * connection is suspended. A source that fails, or ends before the length that was
  * announced, has the connection cut.
  */
 #include "http/exchange.h"
@@ -115,28 +115,32 @@ void http_reply_drop(http_exchange *exchange)
     reply->headers.size = 0;
     reply->event_period_ms = 0;
     reply->make_event = NULL;
-    exchange->transfer->view = (grv_bytes){0};
+    exchange->transfer->view_count = 0;
 }
 
 /* ---- On a worker: the source ---- */
 
-/* The next view of the source. An end before the length that was announced is a failure. */
+/* The next views of the source. An end before the length that was announced is a failure. */
 static grv_status reply_read(http_transfer *transfer, grv_error *error)
 {
     http_exchange *exchange = &transfer->exchange;
     uint64_t left = exchange->reply.length - transfer->read_bytes;
     size_t max = left < REPLY_VIEW_MAX ? (size_t)left : REPLY_VIEW_MAX;
-    grv_bytes view = {0};
-    grv_status status = grv_source_next(&exchange->call, exchange->reply.source, max, &view, error);
-    if (!status && view.size == 0) {
+    size_t count = 0;
+    grv_status status = grv_source_gather(&exchange->call, exchange->reply.source, max,
+                                          transfer->views, HTTP_VIEWS, &count, error);
+    if (!status && count == 0) {
         status = grv_error_set(error, GRV_INTERNAL, "reply",
                                "route %s announced more bytes than it gave", exchange->route->name);
     }
     if (status) {
         return status;
     }
-    transfer->view = view;
-    transfer->read_bytes += view.size;
+    transfer->view_next = 0;
+    transfer->view_count = count;
+    for (size_t i = 0; i < count; i++) {
+        transfer->read_bytes += transfer->views[i].size;
+    }
     return GRV_OK;
 }
 
@@ -149,8 +153,11 @@ static grv_status reply_open(http_transfer *transfer, grv_error *error)
         return GRV_OK;
     }
     grv_status status = reply_read(transfer, error);
-    if (!status && transfer->view.size == reply->length && reply->length <= HTTP_COPY_MAX) {
-        status = grv_buffer_append(&reply->text, transfer->view, error);
+    if (!status && transfer->read_bytes == reply->length && reply->length <= HTTP_COPY_MAX) {
+        status = grv_buffer_reserve(&reply->text, (size_t)reply->length, error);
+        for (size_t i = 0; i < transfer->view_count && !status; i++) {
+            status = grv_buffer_append(&reply->text, transfer->views[i], error);
+        }
         http_exchange_release(transfer);
     }
     return status;
@@ -182,15 +189,18 @@ static void step_read(http_transfer *transfer)
 
 /* ---- On an event thread: what libmicrohttpd reads ---- */
 
-/* Copies from a view; 0: it is used up. */
+/* Copies from the views; 0: they are used up. */
 static ssize_t view_copy(http_transfer *transfer, char *buffer, size_t max)
 {
-    grv_bytes *view = &transfer->view;
-    size_t take = view->size < max ? view->size : max;
-    if (take > 0) {
-        memcpy(buffer, view->data, take);
+    size_t take = 0;
+    while (take < max && transfer->view_next < transfer->view_count) {
+        grv_bytes *view = &transfer->views[transfer->view_next];
+        size_t part = view->size < max - take ? view->size : max - take;
+        memcpy(buffer + take, view->data, part);
+        take += part;
+        *view = (grv_bytes){view->data + part, view->size - part};
+        transfer->view_next += view->size == 0;
     }
-    *view = (grv_bytes){view->data + take, view->size - take};
     transfer->sent += take;
     atomic_store_explicit(&transfer->peer->moved, transfer->sent, memory_order_relaxed);
     return (ssize_t)take;
@@ -233,7 +243,9 @@ static void step_event(http_transfer *transfer)
         transfer->is_cut = true;
         return;
     }
-    transfer->view = grv_buffer_bytes(&exchange->reply.text);
+    transfer->views[0] = grv_buffer_bytes(&exchange->reply.text);
+    transfer->view_next = 0;
+    transfer->view_count = transfer->views[0].size > 0;
 }
 
 /* On the watch. */
@@ -276,7 +288,25 @@ static ssize_t event_read(void *context, uint64_t position, char *buffer, size_t
 static bool is_whole(const http_transfer *transfer)
 {
     const http_reply *reply = &transfer->exchange.reply;
-    return reply->source && transfer->view.size == reply->length;
+    return reply->source && transfer->read_bytes == reply->length;
+}
+
+/* A body that lies there whole, in one place or in several. */
+static struct MHD_Response *response_of_views(const http_transfer *transfer)
+{
+    if (transfer->view_count == 1) {
+        union {
+            const uint8_t *read;
+            void *write;
+        } bytes = {.read = transfer->views[0].data};
+        return MHD_create_response_from_buffer(transfer->views[0].size, bytes.write,
+                                               MHD_RESPMEM_PERSISTENT);
+    }
+    struct MHD_IoVec places[HTTP_VIEWS];
+    for (size_t i = 0; i < transfer->view_count; i++) {
+        places[i] = (struct MHD_IoVec){transfer->views[i].data, transfer->views[i].size};
+    }
+    return MHD_create_response_from_iovec(places, (unsigned)transfer->view_count, NULL, NULL);
 }
 
 static struct MHD_Response *response_make(http_transfer *transfer)
@@ -295,12 +325,7 @@ static struct MHD_Response *response_make(http_transfer *transfer)
         return MHD_create_response_from_buffer(reply->text.size, data, MHD_RESPMEM_PERSISTENT);
     }
     if (is_whole(transfer)) {
-        union {
-            const uint8_t *read;
-            void *write;
-        } bytes = {.read = transfer->view.data};
-        return MHD_create_response_from_buffer(transfer->view.size, bytes.write,
-                                               MHD_RESPMEM_PERSISTENT);
+        return response_of_views(transfer);
     }
     return MHD_create_response_from_callback(reply->length, REPLY_BLOCK, source_read, transfer,
                                              NULL);

@@ -154,6 +154,7 @@ static json_t *cache_json(http_server *server)
         {"corrupt", cache.corrupt},
         {"failures", cache.failures},
         {"disk_bytes", cache.disk_bytes},
+        {"memory_bytes", cache.memory_bytes},
         {"size_bytes", cache.size_bytes},
     };
     return FIGURES_JSON(figures);

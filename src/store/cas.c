@@ -237,6 +237,7 @@ static void cas_free(grv_blob_store *store)
         free(cas->spare[--cas->spare_count]);
     }
     free(cas->known);
+    grv_memory_cache_free(cas->memory);
     grv_budget_done(&cas->budget);
     pthread_mutex_destroy(&cas->cache_lock);
     pthread_cond_destroy(&cas->puts_admitted);
@@ -318,10 +319,22 @@ grv_status grv_blob_store_cas_new(const grv_cas_config *config, grv_blob_store *
         }
         status = grv_pool_new(threads, &cas->pool, error);
     }
+    if (!status && config->memory_cache_bytes > 0) {
+        status = grv_memory_cache_new(config->memory_cache_bytes, &cas->memory, error);
+    }
     if (status) {
         cas_free(&cas->base);
         return status;
     }
     *ret_store = &cas->base;
     return GRV_OK;
+}
+
+bool grv_cas_memory_read(grv_blob_store *store, grv_cache_figures *ret_figures)
+{
+    const grv_cas *cas = (const grv_cas *)(const void *)store;
+    if (cas->memory) {
+        grv_memory_cache_read(cas->memory, ret_figures);
+    }
+    return cas->memory != NULL;
 }

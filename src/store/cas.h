@@ -9,6 +9,7 @@
 #include "base/budget.h"
 #include "base/pool.h"
 #include "store/known.h"
+#include "store/memory_cache.h"
 
 #include <graviton/backend/cas.h>
 #include <pthread.h>
@@ -44,6 +45,7 @@ typedef struct grv_cas {
     grv_budget budget;
     grv_tile_shape shape;
     grv_known *known;           /* lists of blocks that full reads have hashed */
+    grv_memory_cache *memory;   /* blocks that were read; NULL: none are kept */
     pthread_mutex_t cache_lock; /* guards the spare tiles below */
     uint8_t *spare[GRV_TILES_MAX];
     unsigned spare_count;
@@ -54,6 +56,9 @@ typedef struct grv_cas {
     bool puts_forbidden;
     bool maintained; /* a job of maintain.h runs */
 } grv_cas;
+
+/* The figures of the blocks it keeps in memory; false where it keeps none. Thread-safe. */
+bool grv_cas_memory_read(grv_blob_store *store, grv_cache_figures *ret_figures);
 
 /* Counts a put in, after waiting while puts are excluded: GRV_CANCELLED or GRV_TIMEOUT where `call`
  * says so. Counts it out again. Thread-safe. */

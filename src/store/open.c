@@ -5,6 +5,7 @@
  * Invariant: a half is never adopted. A store is made only where both halves are absent (create.c).
  */
 #include "layer/cache.h"
+#include "store/cas.h"
 #include "store/opening.h"
 
 #include <graviton/backend/cas.h>
@@ -181,6 +182,7 @@ static grv_status open_blobs(const grv_store_config *config, grv_store *store, g
         .chunker = store->info.chunker,
         .threads = config->threads,
         .budget_bytes = config->budget_bytes,
+        .memory_cache_bytes = store->place.cache_in_memory ? store->place.cache_bytes : 0,
         .read_only = config->read_only,
         .ordered_blocks = store->place.blocks == GRV_BLOCKS_KV,
         .distant_blocks = store->place.blocks == GRV_BLOCKS_S3,
@@ -281,6 +283,9 @@ const grv_store_info *grv_store_get_info(const grv_store *store)
 
 bool grv_store_cache(grv_store *store, grv_cache_figures *ret_figures, grv_error *ret_failure)
 {
+    if (store->place.cache_in_memory) {
+        return grv_cas_memory_read(store->blobs, ret_figures);
+    }
     bool has = *store->place.cache_path != '\0';
     if (has) {
         grv_block_store_cache_read(store->blocks, ret_figures, ret_failure);

@@ -336,15 +336,20 @@ static grv_status parse_directory(const char *directory, grv_place *place, grv_e
     return GRV_OK;
 }
 
-/* DIR[?size=SIZE] */
+/* DIR[?size=SIZE] or memory:[?size=SIZE] */
 static grv_status parse_cache(const char *text, grv_place *place, grv_error *error)
 {
     static const char name[] = "size=";
     const char *query = strchr(text, '?');
     size_t size = query ? (size_t)(query - text) : strlen(text);
+    size_t scheme;
+    (void)split_scheme(text, &scheme);
+    place->cache_in_memory = scheme_is(text, scheme, "memory") && size == scheme + 1;
+    place->cache_bytes = place->cache_in_memory ? GRV_PLACE_MEMORY_CACHE : 0;
     if (query && strncmp(query + 1, name, sizeof name - 1) != 0) {
         return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
-                             "--cache takes DIR?size=SIZE, not \"%.100s\"", query);
+                             "--cache takes DIR?size=SIZE or memory:?size=SIZE, not \"%.100s\"",
+                             query);
     }
     if (query) {
         grv_status status = grv_size_parse(query + sizeof name, "the cache's size",
@@ -357,7 +362,8 @@ static grv_status parse_cache(const char *text, grv_place *place, grv_error *err
                                  "a cache has at least 1M, not \"%.100s\"", query + sizeof name);
         }
     }
-    return copy_path("--cache", text, size, place->cache_path, error);
+    return place->cache_in_memory ? GRV_OK
+                                  : copy_path("--cache", text, size, place->cache_path, error);
 }
 
 static grv_status parse_halves(const grv_store_config *config, grv_place *ret_place,

@@ -45,8 +45,9 @@ typedef struct grv_place {
     /* With PostgreSQL, the Scala system's too, its whole address, which may hold a password: for no
      * message. */
     char meta_path[GRV_PLACE_PATH_SIZE];
-    char cache_path[GRV_PLACE_PATH_SIZE]; /* empty: no cache */
-    uint64_t cache_bytes;                 /* 0: the default */
+    char cache_path[GRV_PLACE_PATH_SIZE]; /* empty: no cache on a disk */
+    bool cache_in_memory;
+    uint64_t cache_bytes; /* of either; 0 of one on a disk: the default */
     bool has_reserve;
     uint64_t reserve_bytes; /* where it has */
 } grv_place;
@@ -54,6 +55,9 @@ typedef struct grv_place {
 /* Names as descriptors keep them and URLs spell them. Static storage. */
 const char *grv_blocks_kind_name(grv_blocks_kind kind);
 const char *grv_meta_kind_name(grv_meta_kind kind);
+
+/* The size of a cache in memory where nobody says. */
+#define GRV_PLACE_MEMORY_CACHE (UINT64_C(256) << 20)
 
 /* The largest reserve, 1 TiB. */
 #define GRV_PLACE_RESERVE_MAX (UINT64_C(1) << 40)

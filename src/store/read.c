@@ -8,25 +8,28 @@
  * fetches, and the last fetch is given out only when the blob's digest agrees.
  *
  * That digest guards against a manifest that joins sound blocks wrongly, and against nothing else:
- * each block is hashed at every read. So once a list of blocks was seen to hash to a blob's digest,
- * the same list names the same bytes ever after, and a later read whose manifest has that list,
- * block for block, may leave the whole hash out (store/known.h; nothing need be invalidated: a
- * changed manifest is another list). This holds for blobs whose list is known before the first byte
- * goes, and never in the background: verifying hashes everything.
+ * each block is hashed at every read from the store. So once a list of blocks was seen to hash to a
+ * blob's digest, the same list names the same bytes ever after, and a later read whose manifest has
+ * that list, block for block, may leave the whole hash out (store/known.h; nothing need be
+ * invalidated: a changed manifest is another list). This holds for blobs whose list is known before
+ * the first byte goes, and never in the background: verifying hashes everything.
+ *
+ * Where the store keeps blocks in memory, those that lie there are neither read nor hashed again,
+ * and go out from there; never in the background, which is about the store itself.
  *
  * Invariants: no byte leaves before its block is verified (the block store's verify layer); the
  * clean end is reached only behind the last byte asked for.
  */
 #include "base/wait.h"
 #include "store/cas.h"
+#include "store/fetch.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* Blocks one fetch gathers, and fetches one source has at most. */
-#define FETCH_BLOCKS 512u
-#define FETCHES      8u
+/* Fetches one source has at most. */
+#define FETCHES 8u
 /* References taken from the manifest at a time. */
 #define READ_REFS 256u
 
@@ -36,14 +39,8 @@ typedef struct reader reader;
 typedef struct reader_fetch {
     grv_task task;
     reader *source;
-    grv_block_key *keys; /* FETCH_BLOCKS of each */
-    grv_span *spans;
-    grv_status *statuses;
-    size_t count;
-    uint8_t *buffer;
-    size_t capacity; /* of the buffer, taken from the budget */
-    size_t size;     /* bytes of the blocks together */
-    uint64_t offset; /* of the first block in the blob */
+    grv_fetch fetch; /* its buffer, where it has one, has `capacity` */
+    size_t capacity; /* taken from the budget */
     bool ready;      /* the task is through; `status` tells how */
     grv_status status;
     grv_error error;
@@ -52,6 +49,7 @@ typedef struct reader_fetch {
 struct reader {
     grv_source base;
     grv_cas *cas;
+    grv_memory_cache *memory; /* NULL: blocks are not kept */
     grv_blob_key key;
     grv_range range;
     grv_cancel cancel;
@@ -76,7 +74,8 @@ struct reader {
     uint64_t fetch_free; /* fetches below are given out and hashed */
     size_t held;         /* bytes of all buffers */
     size_t out_at;       /* bytes of it given out, from its own start */
-    bool out_ready;      /* fetch_out may be given out */
+    grv_fetch_cursor out_cursor;
+    bool out_ready; /* fetch_out may be given out */
 
     bool whole;            /* the blob's own digest is being checked */
     bool printed;          /* `print` is that of the blob and all its blocks */
@@ -126,8 +125,7 @@ static void fetch_run(grv_task *task)
     }
     pthread_mutex_unlock(&source->lock);
     grv_status status =
-        grv_block_store_get(&call, source->cas->config.blocks, fetch->keys, fetch->spans,
-                            fetch->count, fetch->statuses, &fetch->error);
+        grv_fetch_get(&call, &fetch->fetch, source->cas->config.blocks, &fetch->error);
     pthread_mutex_lock(&source->lock);
     fetch->status = status;
     fetch->ready = true;
@@ -140,8 +138,13 @@ static void whole_run(grv_task *task)
     reader *source = (reader *)(void *)((char *)task - offsetof(reader, whole_task));
     const reader_fetch *fetch = &source->fetches[source->whole_seq % FETCHES];
     grv_error error = GRV_ERROR_INIT;
-    grv_status status =
-        grv_hasher_update(&source->hasher, grv_bytes_of(fetch->buffer, fetch->size), &error);
+    grv_status status = GRV_OK;
+    grv_fetch_cursor cursor = {0};
+    for (size_t at = 0; at < fetch->fetch.size && !status;) {
+        grv_bytes view = grv_fetch_view(&fetch->fetch, at, fetch->fetch.size, &cursor);
+        status = grv_hasher_update(&source->hasher, view, &error);
+        at += view.size;
+    }
     pthread_mutex_lock(&source->lock);
     if (status && !source->whole_status) {
         source->whole_status = status;
@@ -197,13 +200,14 @@ static void plan_drop_buffer(reader *source, reader_fetch *fetch)
         return;
     }
     source->held -= fetch->capacity;
-    if (fetch->buffer && fetch->capacity == GRV_BUDGET_SPARE_SIZE) {
-        grv_budget_spare_give(&source->cas->budget, fetch->buffer);
+    grv_fetch_drop(&fetch->fetch);
+    if (fetch->fetch.buffer && fetch->capacity == GRV_BUDGET_SPARE_SIZE) {
+        grv_budget_spare_give(&source->cas->budget, fetch->fetch.buffer);
     } else {
         grv_budget_give(&source->cas->budget, fetch->capacity);
-        free(fetch->buffer);
+        free(fetch->fetch.buffer);
     }
-    fetch->buffer = NULL;
+    fetch->fetch.buffer = NULL;
     fetch->capacity = 0;
 }
 
@@ -215,11 +219,13 @@ static void plan_drop_buffers(reader *source)
     }
 }
 
-/* The buffer for so many bytes: one that may be spare, where not too much of it would be empty. */
-static size_t plan_buffer_size(size_t size)
+/* The buffer for a fetch: one that may be spare, where not too much of it would be empty. Blocks
+ * that are kept in memory need their share of the budget alone. */
+static size_t plan_buffer_size(const grv_fetch *fetch)
 {
-    bool usual = size > GRV_BUDGET_SPARE_SIZE / 2 && size <= GRV_BUDGET_SPARE_SIZE;
-    return usual ? GRV_BUDGET_SPARE_SIZE : size;
+    bool usual = !fetch->memory && fetch->size > GRV_BUDGET_SPARE_SIZE / 2 &&
+                 fetch->size <= GRV_BUDGET_SPARE_SIZE;
+    return usual ? GRV_BUDGET_SPARE_SIZE : fetch->size;
 }
 
 /* Gives a fetch a buffer for its blocks. False where the budget has nothing left now, or the stream
@@ -228,7 +234,7 @@ static grv_status plan_buffer(const grv_call *call, reader *source, reader_fetch
                               bool *ret_got, grv_error *error)
 {
     grv_budget *budget = &source->cas->budget;
-    *ret_got = fetch->capacity >= fetch->size;
+    *ret_got = fetch->capacity >= fetch->fetch.size;
     if (*ret_got) {
         return GRV_OK;
     }
@@ -237,13 +243,13 @@ static grv_status plan_buffer(const grv_call *call, reader *source, reader_fetch
     if (nothing) {
         plan_drop_buffers(source);
     }
-    size_t size = plan_buffer_size(fetch->size);
+    size_t size = plan_buffer_size(&fetch->fetch);
     if (source->held + size > GRV_STREAM_BYTES_MAX) {
         return GRV_OK; /* those that are out, or still being hashed, make room */
     }
-    if (size == GRV_BUDGET_SPARE_SIZE) {
-        fetch->buffer = grv_budget_spare_take(budget);
-        if (fetch->buffer) {
+    if (size == GRV_BUDGET_SPARE_SIZE && !source->memory) {
+        fetch->fetch.buffer = grv_budget_spare_take(budget);
+        if (fetch->fetch.buffer) {
             fetch->capacity = size;
             source->held += size;
             *ret_got = true;
@@ -264,46 +270,34 @@ static grv_status plan_buffer(const grv_call *call, reader *source, reader_fetch
     }
     fetch->capacity = size;
     source->held += size;
-    fetch->buffer = malloc(size);
-    if (!fetch->buffer) {
+    fetch->fetch.buffer = source->memory ? NULL : malloc(size);
+    if (!source->memory && !fetch->fetch.buffer) {
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, "cas", "no memory for %zu bytes", size);
     }
     *ret_got = true;
     return GRV_OK;
 }
 
-/* Allocates a fetch's arrays at its first use. */
+/* Makes a fetch ready for its first use. */
 static grv_status plan_arrays(reader *source, reader_fetch *fetch, grv_error *error)
 {
-    if (fetch->keys) {
-        return GRV_OK;
-    }
     fetch->source = source;
     fetch->task.run = fetch_run;
-    fetch->spans = malloc(FETCH_BLOCKS * sizeof *fetch->spans);
-    fetch->statuses = malloc(FETCH_BLOCKS * sizeof *fetch->statuses);
-    fetch->keys = malloc(FETCH_BLOCKS * sizeof *fetch->keys);
-    if (!fetch->spans || !fetch->statuses || !fetch->keys) {
-        return grv_error_set(error, GRV_LIMIT_EXCEEDED, "cas", "no memory for a read");
-    }
-    return GRV_OK;
+    return grv_fetch_arrays(&fetch->fetch, source->memory, error);
 }
 
-/* Takes pending references into `fetch`, as far as they go together. Their buffer places are set
- * when the buffer is there. */
+/* Takes pending references into `fetch`, as far as they go together. */
 static grv_status plan_gather(const grv_call *call, reader *source, reader_fetch *fetch,
                               grv_error *error)
 {
-    fetch->count = 0;
-    fetch->size = 0;
-    fetch->offset = source->pending[source->pending_at].offset;
-    while (!source->planned_all && fetch->count < FETCH_BLOCKS) {
+    grv_fetch *blocks = &fetch->fetch;
+    grv_fetch_begin(blocks, source->pending[source->pending_at].offset);
+    while (!source->planned_all && blocks->count < GRV_FETCH_BLOCKS) {
         const grv_block_key *key = &source->pending[source->pending_at].key;
-        if (fetch->count > 0 && fetch->size + key->size > source->cas->shape.fetch) {
+        if (blocks->count > 0 && blocks->size + key->size > source->cas->shape.fetch) {
             break;
         }
-        fetch->keys[fetch->count++] = *key;
-        fetch->size += key->size;
+        grv_fetch_add(blocks, key);
         source->pending_at++;
         grv_status status = plan_refill(call, source, error);
         if (status) {
@@ -317,10 +311,6 @@ static grv_status plan_gather(const grv_call *call, reader *source, reader_fetch
 /* Begins the fetch that was gathered. */
 static void plan_begin(reader *source, reader_fetch *fetch)
 {
-    for (size_t i = 0, at = 0; i < fetch->count; i++) {
-        fetch->spans[i] = (grv_span){fetch->buffer + at, fetch->keys[i].size};
-        at += fetch->keys[i].size;
-    }
     source->gathered = false;
     pthread_mutex_lock(&source->lock);
     fetch->ready = false;
@@ -394,13 +384,14 @@ static grv_status fetch_failure(const grv_call *call, reader *source, const read
     if (status) {
         return status; /* removed or damaged: nobody can tell */
     }
+    const grv_fetch *blocks = &fetch->fetch;
     size_t i = 0;
-    uint64_t offset = fetch->offset;
-    while (i + 1 < fetch->count && fetch->statuses[i] != GRV_NOT_FOUND) {
-        offset += fetch->keys[i++].size;
+    uint64_t offset = blocks->offset;
+    while (i + 1 < blocks->count && blocks->statuses[i] != GRV_NOT_FOUND) {
+        offset += blocks->keys[i++].size;
     }
     char block[GRV_KEY_TEXT_SIZE];
-    grv_block_key_print(&fetch->keys[i], block);
+    grv_block_key_print(&blocks->keys[i], block);
     return grv_error_set(error, GRV_CORRUPT, "cas",
                          "blob %s: block %s at offset %" PRIu64 " is missing", blob, block, offset);
 }
@@ -508,22 +499,30 @@ static grv_status reader_advance(const grv_call *call, reader *source, bool *ret
         }
     }
     source->out_at = 0;
-    if (source->range.first > fetch->offset) {
-        source->out_at = (size_t)(source->range.first - fetch->offset);
+    source->out_cursor = (grv_fetch_cursor){0};
+    if (source->range.first > fetch->fetch.offset) {
+        source->out_at = (size_t)(source->range.first - fetch->fetch.offset);
     }
     source->out_ready = true;
     return GRV_OK;
 }
 
-/* What of fetch_out is still to be given out. */
-static grv_bytes reader_rest(const reader *source)
+/* Takes what of fetch_out is still to be given out, `max` bytes at most, as far as it lies
+ * together; empty where nothing is left. */
+static grv_bytes reader_take(reader *source, size_t max)
 {
-    const reader_fetch *fetch = &source->fetches[source->fetch_out % FETCHES];
-    size_t end = fetch->size;
-    if (source->range.end - fetch->offset < end) {
-        end = (size_t)(source->range.end - fetch->offset);
+    const grv_fetch *blocks = &source->fetches[source->fetch_out % FETCHES].fetch;
+    size_t end = blocks->size;
+    if (source->range.end - blocks->offset < end) {
+        end = (size_t)(source->range.end - blocks->offset);
     }
-    return grv_bytes_of(fetch->buffer + source->out_at, end - source->out_at);
+    if (source->out_at == end) {
+        return (grv_bytes){0};
+    }
+    end = end - source->out_at < max ? end : source->out_at + max;
+    grv_bytes view = grv_fetch_view(blocks, source->out_at, end, &source->out_cursor);
+    source->out_at += view.size;
+    return view;
 }
 
 static grv_status reader_step(const grv_call *call, reader *source, size_t max, grv_bytes *ret_view,
@@ -539,11 +538,9 @@ static grv_status reader_step(const grv_call *call, reader *source, size_t max, 
     pthread_mutex_unlock(&source->lock);
     for (;;) {
         if (source->out_ready) {
-            grv_bytes rest = reader_rest(source);
-            if (rest.size > 0) {
-                rest.size = rest.size < max ? rest.size : max;
-                source->out_at += rest.size;
-                *ret_view = rest;
+            grv_bytes view = reader_take(source, max);
+            if (view.size > 0) {
+                *ret_view = view;
                 return GRV_OK;
             }
             source->fetch_out++;
@@ -571,6 +568,27 @@ static grv_status reader_next(const grv_call *call, grv_source *base, size_t max
     return source->failed;
 }
 
+/* All that lies there of one fetch. */
+static grv_status reader_gather(const grv_call *call, grv_source *base, size_t max,
+                                grv_bytes ret_views[], size_t capacity, size_t *ret_count,
+                                grv_error *error)
+{
+    reader *source = (reader *)(void *)base;
+    grv_bytes view = {0};
+    grv_status status = reader_next(call, base, max, &view, error);
+    size_t count = 0;
+    while (!status && view.size > 0) {
+        ret_views[count++] = view;
+        max -= view.size;
+        if (count == capacity || max == 0) {
+            break;
+        }
+        view = reader_take(source, max);
+    }
+    *ret_count = count;
+    return status;
+}
+
 static void reader_free(grv_source *base)
 {
     reader *source = (reader *)(void *)base;
@@ -584,9 +602,7 @@ static void reader_free(grv_source *base)
     for (unsigned i = 0; i < FETCHES; i++) {
         reader_fetch *fetch = &source->fetches[i];
         plan_drop_buffer(source, fetch);
-        free(fetch->keys);
-        free(fetch->spans);
-        free(fetch->statuses);
+        grv_fetch_done(&fetch->fetch);
     }
     grv_ref_cursor_free(source->refs);
     free(source->pending);
@@ -599,6 +615,7 @@ static void reader_free(grv_source *base)
 static const grv_source_ops reader_ops = {
     .name = "cas",
     .next = reader_next,
+    .gather = reader_gather,
     .free = reader_free,
 };
 
@@ -681,6 +698,7 @@ grv_status grv_cas_open_get(const grv_call *call, grv_blob_store *store, const g
     source->cas = (grv_cas *)(void *)store;
     source->key = *key;
     source->range = range;
+    source->memory = call && call->priority == GRV_BACKGROUND ? NULL : source->cas->memory;
     source->whole_task.run = whole_run;
     pthread_mutex_init(&source->lock, NULL);
     grv_wait_init(&source->progress);

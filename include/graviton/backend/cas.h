@@ -26,9 +26,12 @@ typedef struct grv_cas_config {
     grv_manifest_repo *manifests;
     grv_hash hash; /* of blocks and blobs */
     grv_chunker_spec chunker;
-    unsigned threads;    /* workers; 0: one a core */
-    size_t budget_bytes; /* 0: GRV_CAS_BUDGET_DEFAULT */
-    bool read_only;      /* puts, removals and new attributes are GRV_UNSUPPORTED */
+    unsigned threads;            /* workers; 0: one a core */
+    size_t budget_bytes;         /* 0: GRV_CAS_BUDGET_DEFAULT */
+    uint64_t memory_cache_bytes; /* blocks that were read are kept in so much memory, verified, and
+                                    given out from there; beside the budget. 0: none, or at least
+                                    1 MiB */
+    bool read_only;              /* puts, removals and new attributes are GRV_UNSUPPORTED */
     bool ordered_blocks; /* blocks and manifests lie in one key-value store: a put's blocks need
                             only be ordered before its manifest */
     bool distant_blocks; /* a call of the block store takes long, and many blocks in one no longer

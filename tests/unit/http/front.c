@@ -58,7 +58,8 @@ static void source_free(grv_source *base)
     atomic_fetch_sub(&front_open, 1);
 }
 
-static const grv_source_ops source_ops = {"front", source_next, source_free};
+static const grv_source_ops source_ops = {
+    .name = "front", .next = source_next, .free = source_free};
 
 static grv_status source_reply(http_exchange *exchange, uint64_t size, uint64_t fails_at,
                                grv_error *error)
