@@ -205,12 +205,13 @@ static grv_memory_block *queue_pop(memory_queue *queue)
     return block;
 }
 
-/* Takes out what has to go so that the shard keeps its size, as a list by `newer`. The lock is
- * held. */
-static grv_memory_block *shard_evict(grv_memory_cache *cache, memory_shard *shard)
+/* Takes out what has to go so that the shard has room for `room` bytes more, as a list by `newer`.
+ * Before the block comes that needs them: where all others are wanted it would be the one to go.
+ * The lock is held. */
+static grv_memory_block *shard_evict(grv_memory_cache *cache, memory_shard *shard, size_t room)
 {
     grv_memory_block *gone = NULL;
-    while (shard->small.size + shard->main.size > cache->shard_size) {
+    while (shard->small.size + shard->main.size + room > cache->shard_size) {
         bool from_small =
             shard->small.oldest &&
             (shard->small.size > cache->shard_size / SMALL_PART || !shard->main.oldest);
@@ -280,12 +281,12 @@ void grv_memory_cache_keep(grv_memory_cache *cache, grv_memory_block *block)
     } else if (!bucket_find(&place, &block->key)) {
         atomic_fetch_add_explicit(&block->holders, 1, memory_order_relaxed);
         block->is_main = shard->ghosts[place.bucket] == place.print;
+        gone = shard_evict(cache, shard, block_cost(block));
         block->chained = shard->buckets[place.bucket];
         shard->buckets[place.bucket] = block;
         queue_push(block->is_main ? &shard->main : &shard->small, block);
         shard->figures.kept++;
         shard->figures.kept_bytes += block->key.size;
-        gone = shard_evict(cache, shard);
     }
     pthread_mutex_unlock(&shard->lock);
     while (gone) {
