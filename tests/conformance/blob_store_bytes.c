@@ -134,6 +134,53 @@ static void views_are_as_large_as_asked_at_most(void **state)
     free(data);
 }
 
+/* Reads a range by several views at once, and checks them against `want`. */
+static void check_gathered(suite_env *env, const grv_blob_key *key, grv_range range,
+                           const uint8_t *want, size_t max, size_t capacity)
+{
+    grv_error error = GRV_ERROR_INIT;
+    grv_source *source = NULL;
+    grv_bytes views[64];
+    size_t at = (size_t)range.first;
+    const size_t end = range.end < key->size ? (size_t)range.end : (size_t)key->size;
+    assert_grv_ok(grv_blob_store_open_get(NULL, env->store, key, range, &source, &error));
+    for (;;) {
+        size_t count = 0;
+        size_t together = 0;
+        assert_grv_ok(grv_source_gather(NULL, source, max, views, capacity, &count, &error));
+        if (count == 0) {
+            break;
+        }
+        assert_in_range(count, 1, capacity);
+        for (size_t i = 0; i < count; i++) {
+            assert_in_range(views[i].size, 1, end - at);
+            assert_memory_equal(views[i].data, want + at, views[i].size);
+            at += views[i].size;
+            together += views[i].size;
+        }
+        assert_true(together <= max);
+    }
+    assert_int_equal(at, end);
+    grv_source_free(source);
+}
+
+static void several_views_are_the_same_bytes(void **state)
+{
+    suite_env *env = *state;
+    const size_t size = 300007;
+    uint8_t *data = suite_lines(6, size);
+    grv_blob_key key = suite_put(env, grv_bytes_of(data, size)).key;
+    suite_reopen(env);
+    for (unsigned round = 0; round < 2; round++) {
+        check_gathered(env, &key, GRV_RANGE_ALL, data, SIZE_MAX, 64);
+        check_gathered(env, &key, GRV_RANGE_ALL, data, 100000, 3);
+        check_gathered(env, &key, GRV_RANGE_ALL, data, 977, 64);
+        check_gathered(env, &key, (grv_range){12345, 250000}, data, SIZE_MAX, 64);
+        check_gathered(env, &key, (grv_range){299999, 300000}, data, 5, 1);
+    }
+    free(data);
+}
+
 static void read_fills_the_span(void **state)
 {
     suite_env *env = *state;
@@ -380,6 +427,7 @@ const suite_test suite_bytes_tests[] = {
     SUITE_REOPEN(repetitive_bytes_come_back),
     SUITE_FRESH(key_and_cuts_do_not_depend_on_the_writes),
     SUITE_REOPEN(views_are_as_large_as_asked_at_most),
+    SUITE_REOPEN(several_views_are_the_same_bytes),
     SUITE_REOPEN(read_fills_the_span),
     SUITE_REOPEN(ranges_are_cut_from_the_blob),
     SUITE_REOPEN(ranges_around_block_borders),

@@ -152,6 +152,7 @@ static grv_status cas_open_halves(const blob_store_fixture *fixture, const char 
     grv_cas_config config = {
         .hash = fixture->hash,
         .threads = 3,
+        .memory_cache_bytes = fixture->memory_cache_bytes,
         .ordered_blocks = fixture->halves == FIXTURE_KV_MEMORY || fixture->halves == FIXTURE_ROCKS,
         .distant_blocks = in_s3(fixture),
         .blocks_hold = in_s3(fixture) ? GRV_S3_BLOCKS_HOLD : 0,
@@ -226,20 +227,22 @@ static grv_status served_open(const blob_store_fixture *fixture, const char *dir
 #define MEMORY(name, hash, large)                                                                  \
     {                                                                                              \
         name, false, hash, NULL, large, FIXTURE_NONE, memory_open, memory_close, NULL, false,      \
-            false                                                                                  \
+            false, 0                                                                               \
     }
-#define CAS(name, halves, chunker, hash, large)                                                    \
+/* With a cache of so many bytes in memory; 0: none. */
+#define CACHED(name, halves, chunker, hash, large, cache)                                          \
     {                                                                                              \
         name, halves >= FIXTURE_ROCKS, hash, chunker, large, halves, cas_open, cas_close,          \
             halves >= FIXTURE_S3 ? services_remove : NULL, halves >= FIXTURE_PG,                   \
-            halves == FIXTURE_S3 || halves == FIXTURE_S3_PG                                        \
+            halves == FIXTURE_S3 || halves == FIXTURE_S3_PG, cache                                 \
     }
+#define CAS(name, halves, chunker, hash, large) CACHED(name, halves, chunker, hash, large, 0)
 
 #define SERVED(name, halves, chunker, hash, large)                                                 \
     {                                                                                              \
         name, true, hash, chunker, large, halves, served_open, blob_store_server_close,            \
             halves == FIXTURE_SERVED_S3_PG ? services_remove : NULL,                               \
-            halves == FIXTURE_SERVED_S3_PG, halves == FIXTURE_SERVED_S3_PG                         \
+            halves == FIXTURE_SERVED_S3_PG, halves == FIXTURE_SERVED_S3_PG, 0                      \
     }
 
 const blob_store_fixture blob_store_fixtures[] = {
@@ -254,6 +257,8 @@ const blob_store_fixture blob_store_fixtures[] = {
     CAS("cas-pg", FIXTURE_PG, "cdc:16K", GRV_HASH_BLAKE3, 6 * MIB),
     CAS("cas-s3-rocks", FIXTURE_S3, "cdc:64K", GRV_HASH_SHA256, 8 * MIB),
     CAS("cas-s3-pg", FIXTURE_S3_PG, "cdc:16K", GRV_HASH_BLAKE3, 6 * MIB),
+    CACHED("cas-memory-cached", FIXTURE_BLOCKS_MEMORY, "fixed:64", GRV_HASH_BLAKE3, 4 * MIB, MIB),
+    CACHED("cas-files-cached", FIXTURE_FILES, "cdc:16K", GRV_HASH_SHA256, 6 * MIB, MIB),
     SERVED("remote", FIXTURE_SERVED, "cdc:16K", GRV_HASH_BLAKE3, 12 * MIB),
     SERVED("remote-sha256", FIXTURE_SERVED, "delimiter:0a", GRV_HASH_SHA256, 6 * MIB),
     SERVED("remote-s3-pg", FIXTURE_SERVED_S3_PG, "cdc:16K", GRV_HASH_BLAKE3, 6 * MIB),

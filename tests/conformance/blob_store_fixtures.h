@@ -35,8 +35,9 @@ typedef struct blob_store_fixture {
     void (*close)(void *context);
     /* Removes what the test's store left outside its directory; NULL: nothing. */
     void (*remove)(void);
-    bool postgres; /* it needs a server, */
-    bool s3;       /* it needs a service */
+    bool postgres;               /* it needs a server, */
+    bool s3;                     /* it needs a service */
+    uint64_t memory_cache_bytes; /* blocks of a cas store kept in memory; 0: none */
 } blob_store_fixture;
 
 extern const blob_store_fixture blob_store_fixtures[];

@@ -423,6 +423,7 @@ static void what_comes_back_is_taken_for_wanted(void **state)
     uint64_t next = FAR;
     while (figures_of(cache).evictions == 0) {
         keep(cache, next++, SMALL);
+        assert_in_range(next, FAR, FAR + SCAN);
     }
     /* It was the oldest, so it has left. It stays when it comes again, and one that never was there
      * does not. */
