@@ -344,8 +344,13 @@ static grv_status parse_cache(const char *text, grv_place *place, grv_error *err
     size_t size = query ? (size_t)(query - text) : strlen(text);
     size_t scheme;
     (void)split_scheme(text, &scheme);
-    place->cache_in_memory = scheme_is(text, scheme, "memory") && size == scheme + 1;
+    place->cache_in_memory = scheme_is(text, scheme, "memory");
     place->cache_bytes = place->cache_in_memory ? GRV_PLACE_MEMORY_CACHE : 0;
+    if (place->cache_in_memory && size != scheme + 1) {
+        return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
+                             "--cache memory: has no path; a directory of that name is ./%.100s",
+                             text);
+    }
     if (query && strncmp(query + 1, name, sizeof name - 1) != 0) {
         return grv_error_set(error, GRV_INVALID_ARGUMENT, "store",
                              "--cache takes DIR?size=SIZE or memory:?size=SIZE, not \"%.100s\"",

@@ -67,6 +67,41 @@ static void a_cache_is_a_directory_and_a_size(void **state)
     }
 }
 
+static void a_cache_may_be_in_memory(void **state)
+{
+    (void)state;
+    grv_place place;
+    assert_grv_status(parse_cache("memory:", &place), GRV_OK);
+    assert_true(place.cache_in_memory);
+    assert_int_equal(place.cache_bytes, GRV_PLACE_MEMORY_CACHE);
+    assert_string_equal(place.cache_path, "");
+    assert_grv_status(parse_cache("memory:?size=1M", &place), GRV_OK);
+    assert_true(place.cache_in_memory);
+    assert_int_equal(place.cache_bytes, UINT64_C(1) << 20);
+    assert_string_equal(place.cache_path, "");
+    assert_grv_status(parse_cache("Memory:?size=8192G", &place), GRV_OK);
+    assert_true(place.cache_in_memory);
+    assert_int_equal(place.cache_bytes, UINT64_C(8192) << 30);
+    static const char *const bad[] = {
+        "memory:?",         "memory:?size=",   "memory:?size=0",     "memory:?size=1K",
+        "memory:?size=big", "memory:?sized",   "memory:?size=1023K", "memory:?size=8193G",
+        "memory:?size=-1M", "memory:?size=1T", "memory:x",           "memory:x?size=1M",
+        "memory:/var/c",    "memory://"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        if (parse_cache(bad[i], &place) != GRV_INVALID_ARGUMENT) {
+            fail_msg("\"%s\" was taken", bad[i]);
+        }
+    }
+    /* What only looks a little like it is a directory. */
+    static const char *const directories[] = {"memory", "./memory:", "memory/c", "memoryx"};
+    for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++) {
+        assert_grv_status(parse_cache(directories[i], &place), GRV_OK);
+        assert_false(place.cache_in_memory);
+        assert_string_equal(place.cache_path, directories[i]);
+        assert_int_equal(place.cache_bytes, 0);
+    }
+}
+
 static void scala_is_postgresql_with_files(void **state)
 {
     (void)state;
@@ -207,8 +242,11 @@ static void servers_are_whole_stores(void **state)
         assert_string_equal(place.meta_path, "");
     }
     assert_grv_status(parse(NULL, "http://host", "rocks:a", &place), GRV_INVALID_ARGUMENT);
-    const grv_store_config cached = {.directory = urls[0], .cache = "somewhere"};
-    assert_grv_status(grv_place_parse(&cached, &place, &error), GRV_UNSUPPORTED);
+    static const char *const caches[] = {"somewhere", "memory:", "memory:?size=1M"};
+    for (size_t i = 0; i < sizeof caches / sizeof caches[0]; i++) {
+        const grv_store_config cached = {.directory = urls[0], .cache = caches[i]};
+        assert_grv_status(grv_place_parse(&cached, &place, &error), GRV_UNSUPPORTED);
+    }
 }
 
 static void long_paths_are_refused_whole(void **state)
@@ -230,6 +268,7 @@ int main(void)
         cmocka_unit_test(a_directory_is_files_and_rocksdb),
         cmocka_unit_test(urls_name_each_half),
         cmocka_unit_test(a_cache_is_a_directory_and_a_size),
+        cmocka_unit_test(a_cache_may_be_in_memory),
         cmocka_unit_test(postgresql_is_named_by_its_url),
         cmocka_unit_test(a_bucket_is_named_by_its_url),
         cmocka_unit_test(a_bucket_named_wrongly_is_refused),
