@@ -415,6 +415,18 @@ static void what_was_wanted_once_goes_with_a_scan(void **state)
     grv_memory_cache_free(cache);
 }
 
+static void what_is_wanted_very_often_stays_no_less(void **state)
+{
+    (void)state;
+    grv_memory_cache *cache = cache_of(MIB);
+    for (unsigned i = 0; i < 4; i++) {
+        keep_wanted(cache, i, 1, 254 + i); /* around what a byte counts to */
+    }
+    scan(cache, FAR, SCAN);
+    assert_int_equal(count_found(cache, 0, 4), 4);
+    grv_memory_cache_free(cache);
+}
+
 static void what_comes_back_is_taken_for_wanted(void **state)
 {
     (void)state;
@@ -588,6 +600,7 @@ int main(void)
         cmocka_unit_test(figures_are_exact),
         cmocka_unit_test(a_scan_pushes_nothing_out_that_is_wanted),
         cmocka_unit_test(what_was_wanted_once_goes_with_a_scan),
+        cmocka_unit_test(what_is_wanted_very_often_stays_no_less),
         cmocka_unit_test(what_comes_back_is_taken_for_wanted),
         cmocka_unit_test(what_is_wanted_no_longer_makes_room),
         cmocka_unit_test(what_was_kept_last_is_there),
