@@ -7,8 +7,9 @@
 PUTTER and DURABLE are bench-http-put and the library that makes nginx sync what it answers for.
 GET by wrk, 32 connections, spread evenly over N distinct blobs of 1 MiB (2048 unless said) and of
 4 KiB (131072), and of one hot blob each, without a cache and with one in memory that has room for
-all of them; PUT of 1 MiB bodies that have never been before, beside nginx's WebDAV. Both servers have a process or thread a core, and write a line a request to a file.
-Medians of some rounds in turns. Last, the server's resident memory with 500 connections at work.
+all of them; PUT of 1 MiB bodies that have never been before, beside nginx's WebDAV. Both servers
+have a process or thread a core, and write a line a request to a file. Medians of some rounds in
+turns. Last, the server's resident memory with 500 connections at work.
 Without nginx and wrk (tools/setup peers) there are no figures.
 """
 
