@@ -237,8 +237,8 @@ def gets(rig, kind, store, size, floor):
 def gets_beside(rig, kind, servers, size, floor):
     for shape, limit in (("", floor), ("-hot", None)):
         runs = {
-            name: (lambda n=name: rig.wrk(servers[n].port, rig.path(
-                f"{n.split(',')[0]}-{kind}{shape}.txt")))
+            name: (lambda n=name: rig.wrk(
+                servers[n].port, rig.path(f"{n.split(',')[0]}-{kind}{shape}.txt")))
             for name in servers
         }
         for run in runs.values():

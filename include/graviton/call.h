@@ -45,6 +45,10 @@ typedef struct grv_call {
     /* The caller has the blob open that it asks about: a store need not look again whether it is
      * there, and may answer as for a blob of which nothing else is known. */
     bool has_opened;
+    /* The answer, or GRV_UNAVAILABLE where that would have to wait for a disk or another machine,
+     * or would keep a processor busy for long: for threads that have others to serve. Of stores
+     * with GRV_BLOB_CAP_NO_WAIT; others do not heed it. */
+    bool no_wait;
 } grv_call;
 
 /* Now on CLOCK_MONOTONIC, in nanoseconds. */
@@ -55,6 +59,9 @@ uint64_t grv_now_ns(void);
  * Long loops ask between steps. NULL `call` is always GRV_OK.
  */
 grv_status grv_call_check(const grv_call *call, const char *origin, grv_error *error);
+
+/* GRV_UNAVAILABLE: what a call with `no_wait` gets where it would have to wait. */
+grv_status grv_call_would_wait(const char *origin, grv_error *error);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -23,3 +23,8 @@ grv_status grv_call_check(const grv_call *call, const char *origin, grv_error *e
     }
     return GRV_OK;
 }
+
+grv_status grv_call_would_wait(const char *origin, grv_error *error)
+{
+    return grv_error_set(error, GRV_UNAVAILABLE, origin, "the answer would have to be waited for");
+}

@@ -235,7 +235,11 @@ grv_status http_api_get_run(http_exchange *exchange, grv_error *error)
     grv_blob_key_print(&get.key, get.etag + 1);
     size_t size = strlen(get.etag);
     memcpy(get.etag + size, "\"", 2);
-    if (is_plain(exchange)) {
+    bool plain = is_plain(exchange);
+    if (exchange->call.no_wait && (!plain || get.key.size > HTTP_COPY_MAX)) {
+        return grv_call_would_wait("get", error);
+    }
+    if (plain) {
         return reply_bytes(exchange, &get, 200, (grv_range){0, get.key.size}, error);
     }
     bool answered = false;

@@ -76,6 +76,7 @@ const http_route http_front_api[] = {
         .name = "blob_get",
         .scope = HTTP_SCOPE_READ,
         .is_stream = true,
+        .may_be_quick = true,
         .run = http_api_get_run,
     },
     {

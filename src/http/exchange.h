@@ -14,9 +14,6 @@
  * length is known, and of a chunked one. */
 #define HTTP_GATHER_LENGTH  ((size_t)256 << 10)
 #define HTTP_GATHER_CHUNKED ((size_t)64 << 10)
-/* Bodies up to this are copied out of the store's view, so that its memory comes free at once. */
-#define HTTP_COPY_MAX ((size_t)256 << 10)
-
 /* Most stretches of memory that go out together. */
 #define HTTP_VIEWS 64u
 /* Of a body that nobody wants any more, so much is read before the connection is closed. */
@@ -141,6 +138,10 @@ void http_reply_drop(http_exchange *exchange);
 
 /* After `run`: reads the first of a source's bytes, so that a failure can still be told. Worker. */
 void http_reply_prepare(http_transfer *transfer);
+
+/* The same on an event thread, for what was made with call.no_wait. False: nothing is left of the
+ * answer, and a worker is to make it. */
+bool http_reply_prepare_quickly(http_transfer *transfer);
 
 /* Gives the answer to libmicrohttpd. False: the connection is to be closed. Event thread. */
 bool http_reply_queue(http_transfer *transfer);

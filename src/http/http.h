@@ -38,6 +38,9 @@ typedef enum http_scope {
     HTTP_SCOPE_ADMIN = 8
 } http_scope;
 
+/* Bodies of answers up to this are copied out of the store's memory, which comes free at once. */
+#define HTTP_COPY_MAX ((size_t)256 << 10)
+
 /* What becomes of a request's body. */
 typedef enum http_body_kind {
     HTTP_BODY_NONE = 0,  /* there must be none */
@@ -60,6 +63,9 @@ typedef struct http_route {
                        streams.c first. Set it where `body` is HTTP_BODY_STREAM */
     bool is_quick;  /* `run` waits for nothing: it is called on the event thread, so that it answers
                        while all workers wait for the store. Not with a stream */
+    bool may_be_quick; /* where the store can say that it would wait (GRV_BLOB_CAP_NO_WAIT), `run`
+                          is tried on the event thread first, with call.no_wait; it may be called
+                          again on a worker, as if it had not been. Without a body */
     /*
      * HTTP_BODY_STREAM: on an event thread when the headers are there, so it must not wait; looks
      * at them and keeps what it needs in exchange->front. A failure, or a reply that it makes, is

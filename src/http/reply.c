@@ -177,6 +177,21 @@ void http_reply_prepare(http_transfer *transfer)
     }
 }
 
+bool http_reply_prepare_quickly(http_transfer *transfer)
+{
+    grv_error error = GRV_ERROR_INIT;
+    const http_reply *reply = &transfer->exchange.reply;
+    bool good = !reply->source || reply->length <= HTTP_COPY_MAX;
+    if (good && reply->source) {
+        good = !reply_open(transfer, &error) && !reply->source;
+    }
+    if (!good) {
+        http_reply_drop(&transfer->exchange);
+        transfer->read_bytes = 0;
+    }
+    return good;
+}
+
 static void step_read(http_transfer *transfer)
 {
     grv_error error = GRV_ERROR_INIT;

@@ -232,6 +232,31 @@ bool http_upload_take(http_transfer *transfer, const char *data, size_t *size)
                                                 : upload_flow(transfer, data, size);
 }
 
+/* Makes the answer here and now; false where a worker has to. */
+static bool answer_quickly(http_transfer *transfer)
+{
+    http_exchange *exchange = &transfer->exchange;
+    grv_error error = GRV_ERROR_INIT;
+    if (!exchange->route->may_be_quick || exchange->is_head ||
+        !(exchange->server->blobs->capabilities & GRV_BLOB_CAP_NO_WAIT)) {
+        return false;
+    }
+    http_exchange_arm(transfer);
+    exchange->call.no_wait = true;
+    bool made = false;
+    if (exchange->route->run(exchange, &error)) {
+        http_reply_drop(exchange);
+    } else {
+        made = http_reply_prepare_quickly(transfer);
+    }
+    exchange->call.no_wait = false;
+    if (made) {
+        http_exchange_count(transfer, GRV_OK);
+        transfer->state = HTTP_STATE_READY;
+    }
+    return made;
+}
+
 bool http_upload_end(http_transfer *transfer)
 {
     const http_route *route = transfer->exchange.route;
@@ -244,6 +269,9 @@ bool http_upload_end(http_transfer *transfer)
     }
     if (route->is_quick) {
         step_answer(transfer);
+        return http_reply_queue(transfer);
+    }
+    if (answer_quickly(transfer)) {
         return http_reply_queue(transfer);
     }
     return route->body == HTTP_BODY_STREAM

@@ -311,6 +311,9 @@ grv_status grv_blob_store_cas_new(const grv_cas_config *config, grv_blob_store *
     if (config->manifests->capabilities & GRV_MANIFEST_CAP_NEWEST) {
         capabilities |= GRV_BLOB_CAP_NEWEST;
     }
+    if (config->memory_cache_bytes > 0 && config->manifests_no_wait) {
+        capabilities |= GRV_BLOB_CAP_NO_WAIT;
+    }
     status = grv_blob_store_init(&cas->base, &cas_ops, capabilities, error);
     if (!status) {
         unsigned threads = config->threads;

@@ -10,16 +10,19 @@ static grv_status no_memory(grv_error *error)
     return grv_error_set(error, GRV_LIMIT_EXCEEDED, "cas", "no memory for a read");
 }
 
-grv_status grv_fetch_arrays(grv_fetch *fetch, grv_memory_cache *memory, grv_error *error)
+grv_status grv_fetch_arrays(grv_fetch *fetch, grv_memory_cache *memory, size_t capacity,
+                            grv_error *error)
 {
     if (fetch->keys) {
         return GRV_OK;
     }
+    assert(capacity > 0 && capacity <= GRV_FETCH_BLOCKS);
     fetch->memory = memory;
-    fetch->spans = malloc(GRV_FETCH_BLOCKS * sizeof *fetch->spans);
-    fetch->statuses = malloc(GRV_FETCH_BLOCKS * sizeof *fetch->statuses);
-    fetch->blocks = memory ? malloc(GRV_FETCH_BLOCKS * sizeof(grv_memory_block *)) : NULL;
-    fetch->keys = malloc(GRV_FETCH_BLOCKS * sizeof *fetch->keys);
+    fetch->capacity = capacity;
+    fetch->spans = malloc(capacity * sizeof *fetch->spans);
+    fetch->statuses = malloc(capacity * sizeof *fetch->statuses);
+    fetch->blocks = memory ? malloc(capacity * sizeof(grv_memory_block *)) : NULL;
+    fetch->keys = malloc(capacity * sizeof *fetch->keys);
     bool good = fetch->spans && fetch->statuses && fetch->keys && (!memory || fetch->blocks);
     return good ? GRV_OK : no_memory(error);
 }
@@ -34,7 +37,7 @@ void grv_fetch_begin(grv_fetch *fetch, uint64_t offset)
 
 void grv_fetch_add(grv_fetch *fetch, const grv_block_key *key)
 {
-    assert(fetch->count < GRV_FETCH_BLOCKS);
+    assert(fetch->count < fetch->capacity);
     fetch->keys[fetch->count++] = *key;
     fetch->size += key->size;
 }
@@ -89,6 +92,7 @@ static grv_status get_wanted(const grv_call *call, grv_fetch *fetch, grv_block_s
     fetch_wanted wanted = {.count = 0};
     grv_status status = wanted_make(fetch, &wanted) ? GRV_OK : no_memory(error);
     if (!status) {
+        grv_memory_cache_miss(fetch->memory, wanted.keys, wanted.count);
         status = grv_block_store_get(call, store, wanted.keys, fetch->spans, wanted.count,
                                      wanted.statuses, error);
         for (size_t i = 0; i < wanted.count; i++) {
@@ -117,7 +121,11 @@ grv_status grv_fetch_get(const grv_call *call, grv_fetch *fetch, grv_block_store
         fetch->statuses[i] = GRV_OK;
         has_all &= fetch->blocks[i] != NULL;
     }
-    return has_all ? GRV_OK : get_wanted(call, fetch, store, error);
+    if (has_all) {
+        return GRV_OK;
+    }
+    return call && call->no_wait ? grv_call_would_wait("cas", error)
+                                 : get_wanted(call, fetch, store, error);
 }
 
 /* ---- What was read ---- */

@@ -16,7 +16,8 @@
 /* A fetch in its owner's storage. Zero-initialise it. Once it is read, any thread may view it. */
 typedef struct grv_fetch {
     grv_memory_cache *memory; /* NULL: there is none, and `buffer` has room for `size` bytes */
-    grv_block_key *keys;      /* GRV_FETCH_BLOCKS of each, once there are arrays */
+    size_t capacity;          /* blocks that it may have */
+    grv_block_key *keys;      /* so many of each */
     grv_span *spans;
     grv_status *statuses;
     grv_memory_block **blocks; /* with memory: those that are held */
@@ -33,13 +34,15 @@ typedef struct grv_fetch_cursor {
     size_t at;
 } grv_fetch_cursor;
 
-/* Makes sure that there are arrays. GRV_LIMIT_EXCEEDED without memory. */
-grv_status grv_fetch_arrays(grv_fetch *fetch, grv_memory_cache *memory, grv_error *error);
+/* Makes sure that there are arrays; at the first time they have `capacity` blocks, at most
+ * GRV_FETCH_BLOCKS. GRV_LIMIT_EXCEEDED without memory. */
+grv_status grv_fetch_arrays(grv_fetch *fetch, grv_memory_cache *memory, size_t capacity,
+                            grv_error *error);
 
 /* Begins anew, without blocks, at an offset of the blob; gives up what was held. */
 void grv_fetch_begin(grv_fetch *fetch, uint64_t offset);
 
-/* Adds a block; there are fewer than GRV_FETCH_BLOCKS. */
+/* Adds a block; there are fewer than its capacity. */
 void grv_fetch_add(grv_fetch *fetch, const grv_block_key *key);
 
 /* Reads the blocks; fetch->statuses and errors as of the port's get. */

@@ -56,6 +56,8 @@ struct grv_memory_cache {
     size_t shard_count; /* a power of two, as is the next */
     size_t bucket_count;
     uint64_t seed; /* keeps whoever chooses blocks from choosing buckets */
+    _Atomic uint64_t misses;
+    _Atomic uint64_t miss_bytes;
     _Atomic uint64_t bypassed;
     memory_shard shards[];
 };
@@ -248,9 +250,6 @@ grv_memory_block *grv_memory_cache_find(grv_memory_cache *cache, const grv_block
         block->wanted = (uint8_t)(block->wanted + (block->wanted < WANTED_MAX));
         shard->figures.hits++;
         shard->figures.hit_bytes += key->size;
-    } else {
-        shard->figures.misses++;
-        shard->figures.miss_bytes += key->size;
     }
     pthread_mutex_unlock(&shard->lock);
     return block;
@@ -303,6 +302,16 @@ void grv_memory_block_give(grv_memory_block *block)
     }
 }
 
+void grv_memory_cache_miss(grv_memory_cache *cache, const grv_block_key keys[], size_t count)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        bytes += keys[i].size;
+    }
+    atomic_fetch_add_explicit(&cache->misses, count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&cache->miss_bytes, bytes, memory_order_relaxed);
+}
+
 void grv_memory_cache_bypass(grv_memory_cache *cache, size_t count)
 {
     atomic_fetch_add_explicit(&cache->bypassed, count, memory_order_relaxed);
@@ -311,6 +320,8 @@ void grv_memory_cache_bypass(grv_memory_cache *cache, size_t count)
 void grv_memory_cache_read(grv_memory_cache *cache, grv_cache_figures *ret_figures)
 {
     grv_cache_figures sum = {
+        .misses = atomic_load_explicit(&cache->misses, memory_order_relaxed),
+        .miss_bytes = atomic_load_explicit(&cache->miss_bytes, memory_order_relaxed),
         .bypassed = atomic_load_explicit(&cache->bypassed, memory_order_relaxed),
         .size_bytes = cache->shard_size * cache->shard_count,
     };
@@ -319,8 +330,6 @@ void grv_memory_cache_read(grv_memory_cache *cache, grv_cache_figures *ret_figur
         pthread_mutex_lock(&shard->lock);
         sum.hits += shard->figures.hits;
         sum.hit_bytes += shard->figures.hit_bytes;
-        sum.misses += shard->figures.misses;
-        sum.miss_bytes += shard->figures.miss_bytes;
         sum.kept += shard->figures.kept;
         sum.kept_bytes += shard->figures.kept_bytes;
         sum.evictions += shard->figures.evictions;

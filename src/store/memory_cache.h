@@ -55,6 +55,9 @@ void grv_memory_cache_keep(grv_memory_cache *cache, grv_memory_block *block);
 /* Ends the caller's hold. NULL is allowed. Thread-safe. */
 void grv_memory_block_give(grv_memory_block *block);
 
+/* Counts blocks that were not found and are asked of the store. Thread-safe. */
+void grv_memory_cache_miss(grv_memory_cache *cache, const grv_block_key keys[], size_t count);
+
 /* Counts blocks that were asked of the store itself. Thread-safe. */
 void grv_memory_cache_bypass(grv_memory_cache *cache, size_t count);
 

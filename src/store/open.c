@@ -183,6 +183,7 @@ static grv_status open_blobs(const grv_store_config *config, grv_store *store, g
         .threads = config->threads,
         .budget_bytes = config->budget_bytes,
         .memory_cache_bytes = store->place.cache_in_memory ? store->place.cache_bytes : 0,
+        .manifests_no_wait = store->place.meta == GRV_META_ROCKS,
         .read_only = config->read_only,
         .ordered_blocks = store->place.blocks == GRV_BLOCKS_KV,
         .distant_blocks = store->place.blocks == GRV_BLOCKS_S3,

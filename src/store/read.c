@@ -30,8 +30,10 @@
 
 /* Fetches one source has at most. */
 #define FETCHES 8u
-/* References taken from the manifest at a time. */
-#define READ_REFS 256u
+/* References taken from the manifest at a time; of a small blob, which seldom has more. */
+#define READ_REFS       256u
+#define READ_REFS_SMALL 8u
+#define READ_SMALL      ((uint64_t)64 << 10)
 
 typedef struct reader reader;
 
@@ -58,6 +60,7 @@ struct reader {
 
     grv_ref_cursor *refs;
     grv_block_ref *pending; /* references read from the manifest, not yet in a fetch */
+    size_t pending_max;
     size_t pending_at;
     size_t pending_count;
     bool planned_all; /* every block asked for is in a fetch */
@@ -124,6 +127,9 @@ static void fetch_run(grv_task *task)
             0; /* a later call takes this fetch: the caller's wait has the deadline */
     }
     pthread_mutex_unlock(&source->lock);
+    if (source->cas->memory && !source->memory) {
+        grv_memory_cache_bypass(source->cas->memory, fetch->fetch.count);
+    }
     grv_status status =
         grv_fetch_get(&call, &fetch->fetch, source->cas->config.blocks, &fetch->error);
     pthread_mutex_lock(&source->lock);
@@ -180,8 +186,8 @@ static grv_status plan_refill(const grv_call *call, reader *source, grv_error *e
             return GRV_OK;
         }
         size_t count = 0;
-        grv_status status =
-            grv_ref_cursor_next(call, source->refs, source->pending, READ_REFS, &count, error);
+        grv_status status = grv_ref_cursor_next(call, source->refs, source->pending,
+                                                source->pending_max, &count, error);
         if (status) {
             return status;
         }
@@ -262,6 +268,10 @@ static grv_status plan_buffer(const grv_call *call, reader *source, reader_fetch
         if (!grv_budget_try(budget, size)) {
             return GRV_OK;
         }
+    } else if (call && call->no_wait) {
+        if (!grv_budget_try(budget, size)) {
+            return grv_call_would_wait("cas", error);
+        }
     } else {
         grv_status status = grv_budget_take(call, budget, size, error);
         if (status) {
@@ -283,7 +293,10 @@ static grv_status plan_arrays(reader *source, reader_fetch *fetch, grv_error *er
 {
     fetch->source = source;
     fetch->task.run = fetch_run;
-    return grv_fetch_arrays(&fetch->fetch, source->memory, error);
+    const grv_block_ref *last = &source->pending[source->pending_count - 1];
+    bool has_rest = last->offset + last->key.size >= source->range.end;
+    return grv_fetch_arrays(&fetch->fetch, source->memory,
+                            has_rest ? source->pending_count : GRV_FETCH_BLOCKS, error);
 }
 
 /* Takes pending references into `fetch`, as far as they go together. */
@@ -292,7 +305,7 @@ static grv_status plan_gather(const grv_call *call, reader *source, reader_fetch
 {
     grv_fetch *blocks = &fetch->fetch;
     grv_fetch_begin(blocks, source->pending[source->pending_at].offset);
-    while (!source->planned_all && blocks->count < GRV_FETCH_BLOCKS) {
+    while (!source->planned_all && blocks->count < blocks->capacity) {
         const grv_block_key *key = &source->pending[source->pending_at].key;
         if (blocks->count > 0 && blocks->size + key->size > source->cas->shape.fetch) {
             break;
@@ -347,6 +360,9 @@ static grv_status reader_plan(const grv_call *call, reader *source, grv_error *e
             if (status) {
                 return status;
             }
+        }
+        if (call && call->no_wait && (source->fetch_new > 0 || !source->planned_all)) {
+            return grv_call_would_wait("cas", error); /* for another thread */
         }
         bool got = false;
         status = plan_buffer(call, source, fetch, &got, error);
@@ -666,7 +682,8 @@ static grv_status open_whole(const grv_call *call, reader *source, grv_error *er
 
 static grv_status open_parts(const grv_call *call, reader *source, grv_error *error)
 {
-    source->pending = malloc(READ_REFS * sizeof *source->pending);
+    source->pending_max = source->key.size <= READ_SMALL ? READ_REFS_SMALL : READ_REFS;
+    source->pending = malloc(source->pending_max * sizeof *source->pending);
     if (!source->pending) {
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, "cas", "no memory for a read");
     }
@@ -677,10 +694,11 @@ static grv_status open_parts(const grv_call *call, reader *source, grv_error *er
         return status;
     }
     status = plan_refill(call, source, error);
-    if (status) {
-        return status;
+    if (!status) {
+        status = open_whole(call, source, error);
     }
-    return open_whole(call, source, error);
+    bool is_long = source->whole || !source->memory; /* to hash, or to read */
+    return !status && call && call->no_wait && is_long ? grv_call_would_wait("cas", error) : status;
 }
 
 grv_status grv_cas_open_get(const grv_call *call, grv_blob_store *store, const grv_blob_key *key,

@@ -31,6 +31,7 @@ typedef struct grv_cas_config {
     uint64_t memory_cache_bytes; /* blocks that were read are kept in so much memory, verified, and
                                     given out from there; beside the budget. 0: none, or at least
                                     1 MiB */
+    bool manifests_no_wait;      /* the manifest repository heeds `no_wait` of a call */
     bool read_only;              /* puts, removals and new attributes are GRV_UNSUPPORTED */
     bool ordered_blocks; /* blocks and manifests lie in one key-value store: a put's blocks need
                             only be ordered before its manifest */

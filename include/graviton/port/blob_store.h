@@ -24,6 +24,9 @@ extern "C" {
 /* Refuses nothing. A put costs a transfer: who can tell the key beforehand (plan.expected) saves it
  * where the blob is there. */
 #define GRV_BLOB_CAP_DISTANT (UINT64_C(1) << 2)
+/* Refuses nothing. Heeds `no_wait` of a call: stat, open_get and its source, and attributes_get
+ * where the call says has_opened. */
+#define GRV_BLOB_CAP_NO_WAIT (UINT64_C(1) << 3)
 
 typedef struct grv_blob_store grv_blob_store;
 

@@ -37,6 +37,15 @@ void grv_gate_enter(grv_gate *gate)
     pthread_mutex_unlock(&gate->lock);
 }
 
+bool grv_gate_try(grv_gate *gate)
+{
+    pthread_mutex_lock(&gate->lock);
+    bool entered = !gate->shut;
+    gate->inside += entered;
+    pthread_mutex_unlock(&gate->lock);
+    return entered;
+}
+
 void grv_gate_leave(grv_gate *gate, size_t lends)
 {
     pthread_mutex_lock(&gate->lock);

@@ -26,6 +26,8 @@ void grv_gate_done(grv_gate *gate);
 
 /* A call begins; waits while another is alone. */
 void grv_gate_enter(grv_gate *gate);
+/* The same without waiting; false where that would be needed. */
+bool grv_gate_try(grv_gate *gate);
 /* A call ends. `lends` of what it gave out keep the database open until grv_gate_give_back. */
 void grv_gate_leave(grv_gate *gate, size_t lends);
 /* One of what was lent is back. */

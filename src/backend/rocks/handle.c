@@ -134,6 +134,8 @@ static grv_status rocks_new(grv_rocks **ret_rocks, grv_error *error)
     rocks->watermark.fd = -1;
     rocks->reserve.dir = -1;
     rocks->read = rocksdb_readoptions_create();
+    rocks->read_memory = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_read_tier(rocks->read_memory, GRV_ROCKS_TIER_MEMORY);
     rocks->durable = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(rocks->durable, 1);
     rocks->ordered = rocksdb_writeoptions_create();
@@ -145,6 +147,7 @@ static void rocks_destroy(grv_rocks *rocks)
 {
     grv_rocks_database_close(rocks);
     rocksdb_readoptions_destroy(rocks->read);
+    rocksdb_readoptions_destroy(rocks->read_memory);
     rocksdb_writeoptions_destroy(rocks->durable);
     rocksdb_writeoptions_destroy(rocks->ordered);
     if (rocks->released) {
@@ -223,7 +226,11 @@ grv_status grv_rocks_enter(const grv_call *call, grv_rocks *rocks, grv_error *er
     if (status) {
         return status;
     }
-    grv_gate_enter(&rocks->gate);
+    if (!call || !call->no_wait) {
+        grv_gate_enter(&rocks->gate);
+    } else if (!grv_gate_try(&rocks->gate)) {
+        return grv_call_would_wait("rocks", error);
+    }
     if (!rocks->db) {
         status = grv_rocks_failure(rocks, error);
         grv_gate_leave(&rocks->gate, 0);

@@ -18,6 +18,9 @@
 /* Column families of a database: ours, "default", and any that an older version left. */
 #define GRV_ROCKS_FAMILIES_MAX (GRV_KV_NAMESPACE_MAX + 32u)
 
+/* kBlockCacheTier of RocksDB's ReadTier, for which its C interface has no name. */
+#define GRV_ROCKS_TIER_MEMORY 1
+
 /* The namespace whose values are large. */
 #define GRV_ROCKS_LARGE "block"
 
@@ -32,6 +35,7 @@ typedef struct grv_rocks {
     rocksdb_column_family_handle_t *opened[GRV_ROCKS_FAMILIES_MAX];
     size_t opened_count;
     rocksdb_readoptions_t *read;
+    rocksdb_readoptions_t *read_memory; /* what would need the disk is refused */
     rocksdb_writeoptions_t *durable;
     rocksdb_writeoptions_t *ordered;
     bool read_only;

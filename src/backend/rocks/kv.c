@@ -89,12 +89,19 @@ static grv_status hand_out(grv_rocks *rocks, rocksdb_pinnableslice_t *slice, grv
 }
 
 /* The pinned value of `key`, NULL where it is absent. */
-static grv_status pin(grv_rocks *rocks, unsigned ns, grv_bytes key,
+static grv_status pin(const grv_call *call, grv_rocks *rocks, unsigned ns, grv_bytes key,
                       rocksdb_pinnableslice_t **ret_slice, grv_error *error)
 {
     char *failed = NULL;
-    rocksdb_pinnableslice_t *slice = rocksdb_get_pinned_cf(
-        rocks->db, rocks->read, rocks->families[ns], (const char *)key.data, key.size, &failed);
+    bool no_wait = call && call->no_wait;
+    rocksdb_pinnableslice_t *slice =
+        rocksdb_get_pinned_cf(rocks->db, no_wait ? rocks->read_memory : rocks->read,
+                              rocks->families[ns], (const char *)key.data, key.size, &failed);
+    if (failed && no_wait) {
+        /* Whatever it was: one who may wait will hear of it. */
+        rocksdb_free(failed);
+        return grv_call_would_wait("rocks", error);
+    }
     if (failed) {
         return grv_rocks_read_error(rocks->directory, failed, "read a key", error);
     }
@@ -112,7 +119,7 @@ static grv_status rocks_kv_get(const grv_call *call, grv_kv *base, unsigned ns, 
     }
     size_t lends = 0;
     rocksdb_pinnableslice_t *slice = NULL;
-    status = pin(rocks, ns, key, &slice, error);
+    status = pin(call, rocks, ns, key, &slice, error);
     if (!status && !slice) {
         status = grv_error_set(error, GRV_NOT_FOUND, "rocks", "no such key");
     }
@@ -243,7 +250,7 @@ static grv_status check_guard(grv_rocks *rocks, const grv_kv_guard *guard, bool 
                               grv_error *error)
 {
     rocksdb_pinnableslice_t *slice = NULL;
-    grv_status status = pin(rocks, guard->ns, guard->key, &slice, error);
+    grv_status status = pin(NULL, rocks, guard->ns, guard->key, &slice, error);
     if (status) {
         return status;
     }
