@@ -95,7 +95,7 @@ static bool is_kept(rig *it, size_t i)
 static grv_status fetch_read(rig *it, grv_fetch *fetch, const size_t places[], size_t count,
                              grv_error *error)
 {
-    assert_grv_status(grv_fetch_arrays(fetch, it->memory, error), GRV_OK);
+    assert_grv_status(grv_fetch_arrays(fetch, it->memory, GRV_FETCH_BLOCKS, error), GRV_OK);
     grv_fetch_begin(fetch, 1000);
     for (size_t i = 0; i < count; i++) {
         grv_fetch_add(fetch, &it->keys[places[i]]);
