@@ -33,6 +33,12 @@ static void blocks_in_memory(void **state)
     nth_run_all(&faults, RIG_MEMORY);
 }
 
+static void blocks_in_memory_and_a_cache(void **state)
+{
+    (void)state;
+    nth_run_all(&faults, RIG_CACHED);
+}
+
 static void blocks_in_a_key_value_store(void **state)
 {
     (void)state;
@@ -81,8 +87,11 @@ static void counting_a_store(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(blocks_in_memory), cmocka_unit_test(blocks_in_a_key_value_store),
-        cmocka_unit_test(blocks_in_files),  cmocka_unit_test(opening_and_making_a_store),
+        cmocka_unit_test(blocks_in_memory),
+        cmocka_unit_test(blocks_in_memory_and_a_cache),
+        cmocka_unit_test(blocks_in_a_key_value_store),
+        cmocka_unit_test(blocks_in_files),
+        cmocka_unit_test(opening_and_making_a_store),
         cmocka_unit_test(counting_a_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

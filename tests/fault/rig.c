@@ -82,11 +82,16 @@ static const rig_blob *blobs(void)
 
 /* ---- Opening and closing ---- */
 
+static bool is_in_memory(const fault_rig *rig)
+{
+    return rig->kind == RIG_MEMORY || rig->kind == RIG_CACHED;
+}
+
 static grv_status open_blocks(fault_rig *rig, grv_error *error)
 {
     grv_block_store *plain = NULL;
     grv_status status = GRV_OK;
-    if (rig->kind == RIG_MEMORY) {
+    if (is_in_memory(rig)) {
         status = grv_block_store_memory_new(&plain, error);
     } else if (rig->kind == RIG_KV) {
         status = grv_block_store_kv_new(rig->kv, &plain, error);
@@ -143,6 +148,7 @@ grv_status rig_open(fault_rig *rig, grv_error *error)
         .hash = GRV_HASH_BLAKE3,
         .threads = 2,
         .budget_bytes = GRV_CAS_BUDGET_MIN,
+        .memory_cache_bytes = rig->kind == RIG_CACHED ? GRV_MEMORY_CACHE_MIN : 0,
         .ordered_blocks = rig->kind == RIG_KV,
     };
     if (!status) {
@@ -174,7 +180,7 @@ void rig_close(fault_rig *rig)
     rig->blobs = NULL;
     grv_manifest_repo_free(rig->manifests);
     rig->manifests = NULL;
-    if (rig->kind != RIG_MEMORY) { /* blocks in memory live as long as the rig */
+    if (!is_in_memory(rig)) { /* blocks in memory live as long as the rig */
         grv_block_store_free(rig->blocks);
         rig->blocks = NULL;
     }

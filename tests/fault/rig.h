@@ -14,6 +14,7 @@
 /* What a rig is made of. All metadata are in a key-value store in memory, but for RIG_STORE. */
 typedef enum rig_kind {
     RIG_MEMORY, /* blocks in memory */
+    RIG_CACHED, /* the same, and those that were read are kept in a cache in memory */
     RIG_KV,     /* blocks in the metadata's key-value store */
     RIG_FS,     /* blocks in files */
     RIG_STORE   /* a whole store in a directory: files and RocksDB, no fault layers */
