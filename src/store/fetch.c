@@ -80,6 +80,7 @@ static bool wanted_make(grv_fetch *fetch, fetch_wanted *wanted)
             fetch->blocks[i] = block;
             fetch->spans[wanted->count] = (grv_span){block->data, block->key.size};
             wanted->keys[wanted->count] = block->key;
+            wanted->statuses[wanted->count] = GRV_INTERNAL; /* until the store has set it */
             wanted->places[wanted->count++] = i;
         }
     }

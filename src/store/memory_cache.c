@@ -220,7 +220,6 @@ static grv_memory_block *shard_evict(grv_memory_cache *cache, memory_shard *shar
         grv_memory_block *block = queue_pop(from_small ? &shard->small : &shard->main);
         if (from_small ? block->wanted > 1 : block->wanted > 0) {
             block->wanted = from_small ? 0 : (uint8_t)(block->wanted - 1);
-            block->is_main = true;
             queue_push(&shard->main, block);
             continue;
         }
@@ -262,7 +261,6 @@ grv_memory_block *grv_memory_block_new(const grv_block_key *key)
         block->key = *key;
         atomic_init(&block->holders, 1);
         block->wanted = 0;
-        block->is_main = false;
         block->chained = NULL;
         block->newer = NULL;
     }
@@ -279,11 +277,11 @@ void grv_memory_cache_keep(grv_memory_cache *cache, grv_memory_block *block)
         shard->figures.skipped++;
     } else if (!bucket_find(&place, &block->key)) {
         atomic_fetch_add_explicit(&block->holders, 1, memory_order_relaxed);
-        block->is_main = shard->ghosts[place.bucket] == place.print;
+        bool came_back = shard->ghosts[place.bucket] == place.print;
         gone = shard_evict(cache, shard, block_cost(block));
         block->chained = shard->buckets[place.bucket];
         shard->buckets[place.bucket] = block;
-        queue_push(block->is_main ? &shard->main : &shard->small, block);
+        queue_push(came_back ? &shard->main : &shard->small, block);
         shard->figures.kept++;
         shard->figures.kept_bytes += block->key.size;
     }

@@ -27,7 +27,6 @@ typedef struct grv_memory_block {
     grv_block_key key;
     _Atomic uint32_t holders;
     uint8_t wanted; /* how often since it came to its place in the queue, 3 at most */
-    bool is_main;   /* in the main queue */
     struct grv_memory_block *chained; /* next in the table */
     struct grv_memory_block *newer;   /* next in the queue */
     uint8_t data[];                   /* key.size bytes */
