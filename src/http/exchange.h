@@ -120,7 +120,8 @@ void http_exchange_arm(http_transfer *transfer);
 /* Counts what a step of the store's came to. */
 void http_exchange_count(http_transfer *transfer, grv_status status);
 
-/* Gives back what is the store's: sink, source, turn. A worker's, or where none of them is held. */
+/* Gives back what is the store's: sink, source, turn. A worker's, or where none of them is held but
+ * a source that need not be waited for. */
 void http_exchange_release(http_transfer *transfer);
 
 /* ---- upload.c ---- */
@@ -133,7 +134,7 @@ bool http_upload_end(http_transfer *transfer);
 
 /* ---- reply.c ---- */
 
-/* Forgets what was put into the reply, its source excepted where a worker has to free it. */
+/* Forgets what was put into the reply, and frees its source. */
 void http_reply_drop(http_exchange *exchange);
 
 /* After `run`: reads the first of a source's bytes, so that a failure can still be told. Worker. */

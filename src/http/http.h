@@ -83,8 +83,9 @@ typedef struct http_route {
     /* HTTP_BODY_STREAM: on a worker, each piece of the body in order, before the sink has it; may
      * make the reply, and then nothing more is read into the sink. NULL: not wanted. */
     grv_status (*piece)(http_exchange *exchange, grv_bytes piece, grv_error *error);
-    /* On a worker, when the whole body has been gathered, or written to the sink (which it commits;
-     * the core frees it): makes the reply. Not GRV_OK: a problem document takes its place. */
+    /* On a worker, unless the route is or may be quick, when the whole body has been gathered, or
+     * written to the sink (which it commits; the core frees it): makes the reply. Not GRV_OK: a
+     * problem document takes its place. */
     grv_status (*run)(http_exchange *exchange, grv_error *error);
     /* Frees exchange->front, when the exchange is over; NULL: nothing to free. Any thread. */
     void (*done)(http_exchange *exchange);

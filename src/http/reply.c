@@ -118,7 +118,7 @@ void http_reply_drop(http_exchange *exchange)
     exchange->transfer->view_count = 0;
 }
 
-/* ---- On a worker: the source ---- */
+/* ---- The source: on a worker, or where it need not be waited for ---- */
 
 /* The next views of the source. An end before the length that was announced is a failure. */
 static grv_status reply_read(http_transfer *transfer, grv_error *error)
@@ -144,7 +144,7 @@ static grv_status reply_read(http_transfer *transfer, grv_error *error)
     return GRV_OK;
 }
 
-/* The first of the source's bytes. Where that is all there is, and little, the source is done. */
+/* The first of the source's bytes. All of them where they are few; then the source is done. */
 static grv_status reply_open(http_transfer *transfer, grv_error *error)
 {
     http_reply *reply = &transfer->exchange.reply;
@@ -153,13 +153,20 @@ static grv_status reply_open(http_transfer *transfer, grv_error *error)
         return GRV_OK;
     }
     grv_status status = reply_read(transfer, error);
-    if (!status && transfer->read_bytes == reply->length && reply->length <= HTTP_COPY_MAX) {
-        status = grv_buffer_reserve(&reply->text, (size_t)reply->length, error);
+    if (status || reply->length > HTTP_COPY_MAX) {
+        return status;
+    }
+    status = grv_buffer_reserve(&reply->text, (size_t)reply->length, error);
+    while (!status) {
         for (size_t i = 0; i < transfer->view_count && !status; i++) {
             status = grv_buffer_append(&reply->text, transfer->views[i], error);
         }
-        http_exchange_release(transfer);
+        if (status || transfer->read_bytes == reply->length) {
+            break;
+        }
+        status = reply_read(transfer, error);
     }
+    http_exchange_release(transfer);
     return status;
 }
 

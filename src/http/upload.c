@@ -247,7 +247,7 @@ static bool answer_quickly(http_transfer *transfer)
     if (exchange->route->run(exchange, &error)) {
         http_reply_drop(exchange);
     } else {
-        made = http_reply_prepare_quickly(transfer);
+        made = exchange->reply.status != 0 && http_reply_prepare_quickly(transfer);
     }
     exchange->call.no_wait = false;
     if (made) {

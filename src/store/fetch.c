@@ -109,24 +109,43 @@ static grv_status get_wanted(const grv_call *call, grv_fetch *fetch, grv_block_s
     return status;
 }
 
+/* All of the blocks, or none: what is not given counts for nothing. */
+static grv_status get_at_once(grv_fetch *fetch, grv_error *error)
+{
+    for (size_t i = 0; i < fetch->count; i++) {
+        fetch->statuses[i] = GRV_UNAVAILABLE;
+    }
+    for (size_t i = 0; i < fetch->count; i++) {
+        fetch->blocks[i] = grv_memory_cache_try(fetch->memory, &fetch->keys[i]);
+        if (!fetch->blocks[i]) {
+            return grv_call_would_wait("cas", error);
+        }
+        fetch->held++;
+    }
+    for (size_t i = 0; i < fetch->count; i++) {
+        grv_memory_cache_hit(fetch->memory, fetch->blocks[i]);
+        fetch->statuses[i] = GRV_OK;
+    }
+    return GRV_OK;
+}
+
 grv_status grv_fetch_get(const grv_call *call, grv_fetch *fetch, grv_block_store *store,
                          grv_error *error)
 {
     if (!fetch->memory) {
         return get_together(call, fetch, store, error);
     }
+    if (call && call->no_wait) {
+        return get_at_once(fetch, error);
+    }
     bool has_all = true;
     fetch->held = fetch->count;
     for (size_t i = 0; i < fetch->count; i++) {
         fetch->blocks[i] = grv_memory_cache_find(fetch->memory, &fetch->keys[i]);
-        fetch->statuses[i] = GRV_OK;
+        fetch->statuses[i] = fetch->blocks[i] ? GRV_OK : GRV_UNAVAILABLE; /* so far */
         has_all &= fetch->blocks[i] != NULL;
     }
-    if (has_all) {
-        return GRV_OK;
-    }
-    return call && call->no_wait ? grv_call_would_wait("cas", error)
-                                 : get_wanted(call, fetch, store, error);
+    return has_all ? GRV_OK : get_wanted(call, fetch, store, error);
 }
 
 /* ---- What was read ---- */

@@ -45,7 +45,9 @@ void grv_fetch_begin(grv_fetch *fetch, uint64_t offset);
 /* Adds a block; there are fewer than its capacity. */
 void grv_fetch_add(grv_fetch *fetch, const grv_block_key *key);
 
-/* Reads the blocks; fetch->statuses and errors as of the port's get. */
+/* Reads the blocks; fetch->statuses and errors as of the port's get. Besides GRV_UNAVAILABLE for a
+ * call with `no_wait` where not all of them lie in memory, and GRV_LIMIT_EXCEEDED without memory;
+ * then blocks that were not read have that status or GRV_UNAVAILABLE. */
 grv_status grv_fetch_get(const grv_call *call, grv_fetch *fetch, grv_block_store *store,
                          grv_error *error);
 

@@ -34,6 +34,9 @@
 /* The small queue's part of a shard. */
 #define SMALL_PART 10u
 #define WANTED_MAX 3u
+/* Blocks of the main queue that one that comes may send round again: then the next goes, wanted or
+ * not. */
+#define ROUND_MAX 256u
 
 /* Blocks in the order in which they came. */
 typedef struct memory_queue {
@@ -213,12 +216,13 @@ static grv_memory_block *queue_pop(memory_queue *queue)
 static grv_memory_block *shard_evict(grv_memory_cache *cache, memory_shard *shard, size_t room)
 {
     grv_memory_block *gone = NULL;
+    unsigned rounds = 0;
     while (shard->small.size + shard->main.size + room > cache->shard_size) {
         bool from_small =
             shard->small.oldest &&
             (shard->small.size > cache->shard_size / SMALL_PART || !shard->main.oldest);
         grv_memory_block *block = queue_pop(from_small ? &shard->small : &shard->main);
-        if (from_small ? block->wanted > 1 : block->wanted > 0) {
+        if (from_small ? block->wanted > 1 : block->wanted > 0 && rounds++ < ROUND_MAX) {
             block->wanted = from_small ? 0 : (uint8_t)(block->wanted - 1);
             queue_push(&shard->main, block);
             continue;
@@ -238,20 +242,52 @@ static grv_memory_block *shard_evict(grv_memory_cache *cache, memory_shard *shar
 
 /* ---- Public ---- */
 
+/* The lock of its shard is held. */
+static void block_hit(memory_shard *shard, grv_memory_block *block)
+{
+    block->wanted = (uint8_t)(block->wanted + (block->wanted < WANTED_MAX));
+    shard->figures.hits++;
+    shard->figures.hit_bytes += block->key.size;
+}
+
+static grv_memory_block *bucket_take(const memory_place *place, const grv_block_key *key)
+{
+    grv_memory_block *block = bucket_find(place, key);
+    if (block) {
+        atomic_fetch_add_explicit(&block->holders, 1, memory_order_relaxed);
+    }
+    return block;
+}
+
 grv_memory_block *grv_memory_cache_find(grv_memory_cache *cache, const grv_block_key *key)
 {
     const memory_place place = place_of(cache, key);
-    memory_shard *shard = place.shard;
-    pthread_mutex_lock(&shard->lock);
-    grv_memory_block *block = bucket_find(&place, key);
+    pthread_mutex_lock(&place.shard->lock);
+    grv_memory_block *block = bucket_take(&place, key);
     if (block) {
-        atomic_fetch_add_explicit(&block->holders, 1, memory_order_relaxed);
-        block->wanted = (uint8_t)(block->wanted + (block->wanted < WANTED_MAX));
-        shard->figures.hits++;
-        shard->figures.hit_bytes += key->size;
+        block_hit(place.shard, block);
     }
-    pthread_mutex_unlock(&shard->lock);
+    pthread_mutex_unlock(&place.shard->lock);
     return block;
+}
+
+grv_memory_block *grv_memory_cache_try(grv_memory_cache *cache, const grv_block_key *key)
+{
+    const memory_place place = place_of(cache, key);
+    if (pthread_mutex_trylock(&place.shard->lock)) {
+        return NULL;
+    }
+    grv_memory_block *block = bucket_take(&place, key);
+    pthread_mutex_unlock(&place.shard->lock);
+    return block;
+}
+
+void grv_memory_cache_hit(grv_memory_cache *cache, grv_memory_block *block)
+{
+    const memory_place place = place_of(cache, &block->key);
+    pthread_mutex_lock(&place.shard->lock);
+    block_hit(place.shard, block);
+    pthread_mutex_unlock(&place.shard->lock);
 }
 
 grv_memory_block *grv_memory_block_new(const grv_block_key *key)

@@ -40,8 +40,15 @@ grv_status grv_memory_cache_new(uint64_t size_bytes, grv_memory_cache **ret_cach
 /* Nobody uses the cache any more; blocks that are held stay. NULL is allowed. */
 void grv_memory_cache_free(grv_memory_cache *cache);
 
-/* The block of that key, held for the caller; NULL where it is not kept. Thread-safe. */
+/* The block of that key, held for the caller and counted as wanted; NULL where it is not kept.
+ * Thread-safe. */
 grv_memory_block *grv_memory_cache_find(grv_memory_cache *cache, const grv_block_key *key);
+
+/* The same without counting, and NULL also where the caller would have to wait for others. */
+grv_memory_block *grv_memory_cache_try(grv_memory_cache *cache, const grv_block_key *key);
+
+/* Counts a block that was so found as wanted. Thread-safe. */
+void grv_memory_cache_hit(grv_memory_cache *cache, grv_memory_block *block);
 
 /* A block of that key for the caller to fill: held by him, and by nobody to be found yet. NULL
  * without memory. */

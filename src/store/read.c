@@ -30,10 +30,8 @@
 
 /* Fetches one source has at most. */
 #define FETCHES 8u
-/* References taken from the manifest at a time; of a small blob, which seldom has more. */
-#define READ_REFS       256u
-#define READ_REFS_SMALL 8u
-#define READ_SMALL      ((uint64_t)64 << 10)
+/* References taken from the manifest at a time, at most. */
+#define READ_REFS 256u
 
 typedef struct reader reader;
 
@@ -75,7 +73,7 @@ struct reader {
     uint64_t fetch_new;  /* next fetch to begin */
     uint64_t fetch_out;  /* the fetch being given out */
     uint64_t fetch_free; /* fetches below are given out and hashed */
-    size_t held;         /* bytes of all buffers */
+    size_t held;         /* bytes of the budget that all fetches have */
     size_t out_at;       /* bytes of it given out, from its own start */
     grv_fetch_cursor out_cursor;
     bool out_ready; /* fetch_out may be given out */
@@ -123,8 +121,9 @@ static void fetch_run(grv_task *task)
     pthread_mutex_lock(&source->lock);
     grv_call call = source->call;
     if (!source->in_line) {
-        call.deadline_ns =
-            0; /* a later call takes this fetch: the caller's wait has the deadline */
+        /* A later call takes this fetch: the caller's wait has the deadline. */
+        call.deadline_ns = 0;
+        call.no_wait = false;
     }
     pthread_mutex_unlock(&source->lock);
     if (source->cas->memory && !source->memory) {
@@ -288,9 +287,10 @@ static grv_status plan_buffer(const grv_call *call, reader *source, reader_fetch
     return GRV_OK;
 }
 
-/* Makes a fetch ready for its first use. */
+/* Makes a fetch ready for its first use. There are references pending. */
 static grv_status plan_arrays(reader *source, reader_fetch *fetch, grv_error *error)
 {
+    assert(source->pending_count > 0);
     fetch->source = source;
     fetch->task.run = fetch_run;
     const grv_block_ref *last = &source->pending[source->pending_count - 1];
@@ -351,12 +351,12 @@ static grv_status reader_plan(const grv_call *call, reader *source, grv_error *e
     while ((source->gathered || !source->planned_all) &&
            source->fetch_new - source->fetch_free < FETCHES) {
         reader_fetch *fetch = &source->fetches[source->fetch_new % FETCHES];
-        grv_status status = plan_arrays(source, fetch, error);
-        if (status) {
-            return status;
-        }
+        grv_status status = GRV_OK;
         if (!source->gathered) {
-            status = plan_gather(call, source, fetch, error);
+            status = plan_arrays(source, fetch, error);
+            if (!status) {
+                status = plan_gather(call, source, fetch, error);
+            }
             if (status) {
                 return status;
             }
@@ -419,7 +419,8 @@ static grv_status reader_wait(const grv_call *call, reader *source, bool hashed,
     grv_status status = GRV_OK;
     pthread_mutex_lock(&source->lock);
     while (!fetch->ready || (hashed && !fetch->status && source->whole_seq <= source->fetch_out)) {
-        status = grv_call_check(call, "cas", error);
+        bool may_wait = !call || !call->no_wait;
+        status = may_wait ? grv_call_check(call, "cas", error) : grv_call_would_wait("cas", error);
         if (status) {
             break;
         }
@@ -475,6 +476,9 @@ static grv_status reader_await_fetch(const grv_call *call, reader *source, bool 
             return GRV_OK;
         }
         assert(source->whole);
+        if (call && call->no_wait) {
+            return grv_call_would_wait("cas", error);
+        }
         pthread_mutex_lock(&source->lock);
         while (!status && source->whole_seq <= source->fetch_free) {
             grv_wait(call, &source->progress, &source->lock);
@@ -682,7 +686,9 @@ static grv_status open_whole(const grv_call *call, reader *source, grv_error *er
 
 static grv_status open_parts(const grv_call *call, reader *source, grv_error *error)
 {
-    source->pending_max = source->key.size <= READ_SMALL ? READ_REFS_SMALL : READ_REFS;
+    /* The blocks that it can have by the store's chunker, where those are few. */
+    uint64_t most = source->key.size / grv_chunker_block_min(&source->cas->config.chunker) + 2;
+    source->pending_max = most < READ_REFS ? (size_t)most : READ_REFS;
     source->pending = malloc(source->pending_max * sizeof *source->pending);
     if (!source->pending) {
         return grv_error_set(error, GRV_LIMIT_EXCEEDED, "cas", "no memory for a read");

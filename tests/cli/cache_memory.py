@@ -281,6 +281,42 @@ def test_what_a_slow_client_reads_stays_right(case):
         assert figures(server)["evicted_bytes"] > 2 * LARGE
 
 
+def test_what_lies_in_memory_needs_no_turn(case):
+    """A download that takes its time has the only turn: a small blob that was read before is
+    answered all the same, one that was not has to wait; and nothing is counted twice."""
+    blobs = put_blobs(case, (4 << 10, 200 << 10, LARGE))
+    small, middle, large = blobs
+    other = case.put(noise(5000), "--store", "s")
+    with cached(case, "64M", "--streams", "1") as server:
+        for blob in (small, middle):
+            same(server.get(blob) == blobs[blob], True)
+        before, outcomes = figures(server), metrics(server)
+        slow, got = begin(server, large)
+        kept = Client(server)
+        for blob in (small, middle, small):
+            status, headers, body = kept.blob(blob)
+            same((status, body == blobs[blob]), (200, True))
+            same(len(headers.get_all("ETag")), 1)
+        waiting = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+        waiting.sendall(f"GET /api/blobs/{other} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        wait_until(lambda: metrics(server)["graviton_http_streams_waiting"] == "1")
+        same(kept.blob(small)[0], 200)
+        got = bytearray(got)
+        while len(got) < LARGE:
+            part = slow.recv(1 << 20)
+            assert part, len(got)
+            got += part
+        same(got == blobs[large], True)
+        same(waiting.recv(12), b"HTTP/1.1 200")
+        for client in (kept, slow, waiting):
+            client.close()
+        after = figures(server)
+        count = len(block_paths(case, server, middle))
+        same(after["hits"] - before["hits"], 3 + count)
+        row = 'graviton_http_requests_total{route="blob_get",code="200"}'
+        wait_until(lambda: int(metrics(server)[row]) - int(outcomes[row]) == 6)
+
+
 def test_clients_that_hang_up(case):
     blobs = put_blobs(case, (1 << 20, LARGE))
     with cached(case) as server:

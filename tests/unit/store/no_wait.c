@@ -166,6 +166,29 @@ static void what_takes_long_is_not(void **state)
     grv_store_close(store);
 }
 
+/* A list that is longer than what is usual for the blob's size is known as a whole, too. */
+static void many_small_blocks_are_given_at_once(void **state)
+{
+    char directory[300];
+    grv_error error = GRV_ERROR_INIT;
+    const grv_chunker_spec chunker = {.kind = GRV_CHUNKER_FIXED, .size = 1000};
+    snprintf(directory, sizeof directory, "%s/small", (const char *)*state);
+    const grv_store_config config = {.directory = directory,
+                                     .create = true,
+                                     .threads = 2,
+                                     .chunker = &chunker,
+                                     .cache = "memory:?size=8M"};
+    grv_store *store = NULL;
+    assert_grv_ok(grv_store_open(NULL, &config, &store, &error));
+    static const size_t sizes[] = {9000, 60000, 200000};
+    for (uint64_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        grv_blob_key key = put(store, 10 + i, sizes[i]);
+        assert_int_equal(get(store, NULL, &key, GRV_RANGE_ALL, 10 + i), GRV_OK);
+        assert_int_equal(get(store, &now, &key, GRV_RANGE_ALL, 10 + i), GRV_OK);
+    }
+    grv_store_close(store);
+}
+
 static void what_is_gone_is_gone(void **state)
 {
     grv_error error = GRV_ERROR_INIT;
@@ -186,6 +209,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_lies_in_memory_is_given_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(what_lies_on_the_disk_is_not, setup, teardown),
         cmocka_unit_test_setup_teardown(what_takes_long_is_not, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_small_blocks_are_given_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_gone_is_gone, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
